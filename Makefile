@@ -1,0 +1,52 @@
+# KubeEdge data streaming. "make help" lists the targets.
+
+SHELL := /bin/bash -o pipefail
+OUT := _output
+TOOLS := $(CURDIR)/$(OUT)/tools
+GOLANGCI_VERSION := v2.5.0
+PACKAGES := ./...
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## cloud, edge and a simulated camera in one process; prints the URL to watch (DEMO_FLAGS="-camera rtsp://...")
+	go run ./hack/demo $(DEMO_FLAGS)
+
+.PHONY: test
+test: ## every test, with the race detector
+	go test -race $(PACKAGES)
+
+.PHONY: bench
+bench: ## CPU per delivered MB of each output beside the floor of raw writes
+	go run ./tests/bench
+
+.PHONY: fuzz
+fuzz: ## each fuzzer for FUZZTIME (default 30s)
+	hack/fuzz.sh $(or $(FUZZTIME),30s)
+
+.PHONY: generate
+generate: ## deepcopy, clients and CRDs from the API types
+	hack/generate/generate.sh
+
+.PHONY: verify
+verify: ## fails if generated code is stale, a file is not formatted, go.mod not tidy, or go vet complains
+	hack/generate/verify.sh
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "the files above are not formatted: run gofmt -w"; exit 1; }
+	go mod tidy -diff
+	go vet $(PACKAGES)
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## golangci-lint
+	$< run
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+.PHONY: clean
+clean: ## removes what was built
+	rm -rf $(OUT)

@@ -1,0 +1,109 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+)
+
+// serve runs srv until ctx ends. Connections that were hijacked are not its business.
+func serve(ctx context.Context, srv *http.Server, run func() error) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		// Requests in flight end with ctx, which is their base; what is idle is closed at once.
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			_ = srv.Close()
+		}
+	}()
+	err := run()
+	if errors.Is(err, http.ErrServerClosed) {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// writeStatus answers with a metav1.Status, as the API server does.
+func writeStatus(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
+	writeStatusDetails(w, code, reason, message, nil)
+}
+
+func writeStatusDetails(w http.ResponseWriter, code int, reason metav1.StatusReason, message string, details *metav1.StatusDetails) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	status := metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message, Details: details,
+	}
+	if code < http.StatusBadRequest {
+		status.Status = metav1.StatusSuccess
+	}
+	_ = json.NewEncoder(w).Encode(&status) // the viewer may be gone
+}
+
+// refusalLog writes one line for each peer and reason, not one for each of its tries.
+type refusalLog struct {
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+const (
+	refusalQuiet = 10 * time.Minute
+	refusalMax   = 4096 // peers and reasons that are remembered
+)
+
+func newRefusalLog() *refusalLog { return &refusalLog{seen: make(map[string]time.Time)} }
+
+func (l *refusalLog) log(remote, reason string) {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	key, now := host+" "+reason, time.Now()
+	l.mu.Lock()
+	last, known := l.seen[key]
+	quiet := known && now.Sub(last) < refusalQuiet
+	if !quiet {
+		if len(l.seen) >= refusalMax {
+			clear(l.seen)
+		}
+		l.seen[key] = now
+	}
+	l.mu.Unlock()
+	if !quiet {
+		klog.InfoS("Tunnel refused", "peer", host, "reason", reason)
+	}
+}
+
+// logger takes the lines of http.Server, "http: TLS handshake error from HOST:PORT: REASON" among them.
+func (l *refusalLog) logger() *log.Logger { return log.New(l, "", 0) }
+
+// Write implements io.Writer for one line of http.Server.
+func (l *refusalLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if rest, ok := strings.CutPrefix(text, "http: TLS handshake error from "); ok {
+		if remote, reason, ok := strings.Cut(rest, ": "); ok {
+			l.log(remote, "TLS handshake: "+reason)
+			return len(line), nil
+		}
+	}
+	l.log("", text)
+	return len(line), nil
+}

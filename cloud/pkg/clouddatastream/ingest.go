@@ -1,0 +1,171 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/pkg/media"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+// The side of a VideoSession that its Session feeds.
+
+var _ output.Stream = (*VideoSession)(nil)
+
+// connect makes s the session of this stream, unless one of a newer epoch is there. The older one is ended.
+func (v *VideoSession) connect(s *Session) error {
+	v.mu.Lock()
+	if v.removed {
+		v.mu.Unlock()
+		return errRemoved
+	}
+	if uid := v.entry.RuleUID; uid != "" && s.hello.RuleUID != uid {
+		v.mu.Unlock()
+		return fmt.Errorf("the node's assignment is outdated: it serves an older rule of this name")
+	}
+	old := v.session
+	if old != nil && old.hello.Epoch >= s.hello.Epoch {
+		v.mu.Unlock()
+		return errFenced
+	}
+	v.session = s
+	v.source = tunnel.State{State: tunnel.Idle}
+	v.resumed = true
+	s.setDesired(v.desired())
+	v.notify()
+	v.mu.Unlock()
+	if old != nil {
+		old.end(tunnel.CloseFenced, errFenced.Error())
+	}
+	return nil
+}
+
+// disconnect takes s away. Outputs stay: their viewers wait for the next session.
+func (v *VideoSession) disconnect(s *Session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session == s {
+		v.session = nil
+		v.notify()
+	}
+}
+
+// setState takes what the source says of itself.
+func (v *VideoSession) setState(s *Session, m *tunnel.State) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session != s || v.source == *m {
+		return
+	}
+	if v.source.State != m.State || v.source.Reason != m.Reason {
+		klog.InfoS("Stream state", "stream", v.key.String(), "state", m.State, "reason", m.Reason, "message", m.Message)
+	}
+	v.source = *m
+	v.notify()
+}
+
+// setTracks takes the source's tracks, before its first unit and whenever they change.
+func (v *VideoSession) setTracks(s *Session, m *tunnel.Tracks) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session != s {
+		return
+	}
+	v.skipped = m.Skipped
+	if tracksEqual(v.tracks, m.Tracks) {
+		return
+	}
+	v.tracks = m.Tracks
+	v.timeline.SetTracks(v.tracks)
+	v.gop.Reset()
+	v.flowing = false
+	for format, a := range v.outputs {
+		if err := a.Open(v.tracks); err != nil {
+			v.fail(format, a, fmt.Errorf("%w: %s: %w", errCannotCarry, format, err))
+		}
+	}
+	v.notify()
+}
+
+// write takes the next access unit. An error means that the peer does not follow the protocol.
+func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session != s {
+		return errFenced
+	}
+	if v.tracks == nil {
+		return fmt.Errorf("%w: access unit before its tracks", tunnel.ErrMalformed)
+	}
+	track := media.Find(v.tracks, u.Track)
+	if track == nil {
+		return fmt.Errorf("%w: access unit of track %d, which was not announced", tunnel.ErrMalformed, u.Track)
+	}
+	if err := media.ValidatePayload(track, u.Payload); err != nil {
+		return fmt.Errorf("%w: access unit of track %d: %w", tunnel.ErrMalformed, u.Track, err)
+	}
+	if v.action == tunnel.Stop {
+		return nil // was under way when the edge was told
+	}
+	if u.Discontinuity {
+		v.flowing = false
+		v.timeline.Restart()
+	} else if v.sequence >= u.Sequence {
+		return nil // sent again after a reconnection
+	}
+	if v.resumed {
+		// Within a connection the edge sees to it that a gap never lacks a reference; over two of them it may not.
+		v.flowing = v.flowing && u.Sequence == v.sequence+1
+		v.resumed = false
+	}
+	v.sequence = u.Sequence
+	lead := media.Lead(v.tracks).ID
+	if !v.flowing {
+		if u.Track != lead || !u.RandomAccess {
+			return nil
+		}
+		v.flowing = true
+		v.notify()
+	}
+	mapped, err := v.timeline.Map(u, now)
+	if err != nil {
+		return fmt.Errorf("%w: %w", tunnel.ErrMalformed, err)
+	}
+	if now.Sub(v.lastUnit) >= stallTime {
+		v.notify()
+	}
+	v.lastUnit = now
+	v.metrics.units.Inc()
+	v.metrics.bytes.Add(float64(len(u.Payload)))
+	v.gop.Push(mapped, lead)
+	for format, a := range v.outputs {
+		if err := a.Write(mapped); err != nil {
+			v.fail(format, a, err)
+		}
+	}
+	return nil
+}
+
+// fail ends an output that cannot go on; the others do. v.mu is held.
+func (v *VideoSession) fail(format string, a *attached, err error) {
+	klog.ErrorS(err, "Output ended", "stream", v.key.String(), "output", format)
+	a.err = err
+	a.Close()
+	delete(v.outputs, format)
+}
+
+func tracksEqual(a, b []media.Track) bool {
+	return slices.EqualFunc(a, b, func(x, y media.Track) bool {
+		return x.ID == y.ID && x.Kind == y.Kind && x.Codec == y.Codec && x.ClockRate == y.ClockRate && x.Channels == y.Channels &&
+			bytes.Equal(x.VPS, y.VPS) && bytes.Equal(x.SPS, y.SPS) && bytes.Equal(x.PPS, y.PPS) &&
+			bytes.Equal(x.Config, y.Config) && x.Format == y.Format
+	})
+}

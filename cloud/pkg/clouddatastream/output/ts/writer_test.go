@@ -1,0 +1,331 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package ts
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/fmp4/cliptest"
+	"github.com/kubeedge/datastream/pkg/media"
+)
+
+// mux writes a clip and returns what was written, and where the random access points begin.
+func mux(t *testing.T, w *writer, c *cliptest.Clip, shift time.Duration) (stream []byte, points []int) {
+	t.Helper()
+	for _, u := range c.Units {
+		u = c.Shifted(u, shift)
+		if w.isRandomAccess(u) {
+			points = append(points, len(stream))
+		}
+		var err error
+		if stream, err = w.append(stream, u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return stream, points
+}
+
+func newWriter(t testing.TB, tracks []media.Track) *writer {
+	t.Helper()
+	w := &writer{}
+	if err := w.setTracks(tracks); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+type frame struct {
+	pts, dts int64
+	data     [][]byte
+}
+
+// demux reads a transport stream with somebody else's reader, which reports each error.
+func demux(t *testing.T, stream []byte) (types []string, frames map[uint16][]frame) {
+	t.Helper()
+	r := &mpegts.Reader{R: bytes.NewReader(stream)}
+	if err := r.Initialize(); err != nil {
+		t.Fatal(err)
+	}
+	r.OnDecodeError(func(err error) { t.Error(err) })
+	frames = map[uint16][]frame{}
+	for _, track := range r.Tracks() {
+		add := func(pts, dts int64, data [][]byte) error {
+			frames[track.PID] = append(frames[track.PID], frame{pts, dts, data})
+			return nil
+		}
+		switch track.Codec.(type) {
+		case *mpegts.CodecH264:
+			types = append(types, "h264")
+			r.OnDataH264(track, add)
+		case *mpegts.CodecH265:
+			types = append(types, "h265")
+			r.OnDataH265(track, add)
+		case *mpegts.CodecMPEG4Audio:
+			types = append(types, "aac")
+			r.OnDataMPEG4Audio(track, func(pts int64, aus [][]byte) error { return add(pts, pts, aus) })
+		case *mpegts.CodecOpus:
+			types = append(types, "opus")
+			r.OnDataOpus(track, func(pts int64, packets [][]byte) error { return add(pts, pts, packets) })
+		}
+	}
+	for {
+		if err := r.Read(); errors.Is(err, io.EOF) {
+			return types, frames
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		want []string
+	}{
+		{cliptest.H264, []string{"h264", "aac"}},
+		{cliptest.BFrames, []string{"h264", "aac"}},
+		{cliptest.H265, []string{"h265", "opus"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			clip := cliptest.Load(t, c.name)
+			w := newWriter(t, clip.Tracks)
+			stream, _ := mux(t, w, clip, 0)
+			types, frames := demux(t, stream)
+			if !slices.Equal(types, c.want) {
+				t.Fatalf("tracks %v, want %v", types, c.want)
+			}
+			for _, u := range clip.Units {
+				track := w.find(u.Track)
+				got := frames[track.pid]
+				if len(got) == 0 {
+					t.Fatalf("unit %d of track %d is missing", u.Sequence, u.Track)
+				}
+				frames[track.pid] = got[1:]
+				checkFrame(t, track, u, got[0])
+			}
+			for pid, rest := range frames {
+				if len(rest) > 0 {
+					t.Errorf("%d frames too many with PID %d", len(rest), pid)
+				}
+			}
+		})
+	}
+}
+
+func checkFrame(t *testing.T, track *track, u *media.AccessUnit, got frame) {
+	t.Helper()
+	if got.pts != track.time(u.PTS) || got.dts != track.time(u.DTS()) {
+		t.Fatalf("unit %d: PTS %d and DTS %d, want %d and %d", u.Sequence, got.pts, got.dts, track.time(u.PTS), track.time(u.DTS()))
+	}
+	want := [][]byte{u.Payload}
+	if track.Kind == media.Video {
+		nalus, err := media.NALUs(nil, u.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = nil // the reader takes the delimiter away
+		if u.RandomAccess {
+			for _, p := range [][]byte{track.VPS, track.SPS, track.PPS} {
+				if len(p) > 0 {
+					want = append(want, p)
+				}
+			}
+		}
+		want = append(want, nalus...)
+	}
+	if !slices.EqualFunc(got.data, want, bytes.Equal) {
+		t.Fatalf("unit %d of track %d differs", u.Sequence, u.Track)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	stream, points := mux(t, w, clip, 0)
+	if len(points) < 4 {
+		t.Fatalf("%d random access points", len(points))
+	}
+	for _, p := range points {
+		if pid := uint16(stream[p+1]&0x1f)<<8 | uint16(stream[p+2]); pid != patPID {
+			t.Errorf("chunk begins with PID %d", pid)
+		}
+		_, frames := demux(t, stream[p:])
+		first := frames[w.lead.pid][0]
+		if len(first.data) < 3 || first.data[0][0]&0x1f != 7 {
+			t.Error("the first frame is no random access point")
+		}
+	}
+}
+
+// TestContinuity checks counters, PCR and tables packet by packet, through a change of tracks.
+func TestContinuity(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	stream, _ := mux(t, w, clip, 0)
+	before := w.tables.version
+	if err := w.setTracks(clip.Tracks); err != nil || w.tables.version != before {
+		t.Errorf("version %d after %d with the same tracks, error %v", w.tables.version, before, err)
+	}
+	if err := w.setTracks(clip.Tracks[:1]); err != nil || w.tables.version != before+1 {
+		t.Errorf("version %d after %d with other tracks, error %v", w.tables.version, before, err)
+	}
+	more, _ := mux(t, w, clip, clip.Length)
+	checkContinuity(t, append(stream, more...), w.lead.pid)
+}
+
+func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) {
+	t.Helper()
+	if len(stream)%packetSize != 0 {
+		t.Fatalf("%d bytes are no whole packets", len(stream))
+	}
+	counters := map[uint16]byte{}
+	lastPCR, pcrs := int64(-1), 0
+	for i := 0; i < len(stream); i += packetSize {
+		p := stream[i : i+packetSize]
+		pid := uint16(p[1]&0x1f)<<8 | uint16(p[2])
+		if p[0] != syncByte {
+			t.Fatalf("packet %d: no sync byte", i/packetSize)
+		}
+		if last, ok := counters[pid]; ok && p[3]&0x0f != (last+1)&0x0f {
+			t.Fatalf("packet %d: counter %d of PID %d after %d", i/packetSize, p[3]&0x0f, pid, last)
+		}
+		counters[pid] = p[3] & 0x0f
+		if p[3]&0x20 == 0 || p[4] < 7 || p[5]&0x10 == 0 {
+			continue
+		}
+		pcr := int64(p[6])<<25 | int64(p[7])<<17 | int64(p[8])<<9 | int64(p[9])<<1 | int64(p[10])>>7
+		if pid != pcrPID || pcr <= lastPCR || pcrs > 0 && pcr-lastPCR > clockRate/10 {
+			t.Fatalf("packet %d: PCR %d of PID %d after %d", i/packetSize, pcr, pid, lastPCR)
+		}
+		lastPCR = pcr
+		pcrs++
+	}
+	if pcrs == 0 {
+		t.Error("no PCR")
+	}
+}
+
+func TestStuffing(t *testing.T) {
+	for size := range 3 * packetSize {
+		for _, field := range []adaptation{{}, {randomAccess: true}, {hasPCR: true, pcr: 1 << 32}} {
+			w := &writer{}
+			pes := bytes.Repeat([]byte{0xab}, size+1)
+			stream := w.appendPackets(nil, firstPID, pes, field)
+			if len(stream)%packetSize != 0 {
+				t.Fatalf("%d bytes: %d are no whole packets", size, len(stream))
+			}
+			var got []byte
+			for ; len(stream) > 0; stream = stream[packetSize:] {
+				at := headerSize
+				if stream[3]&0x20 != 0 {
+					at += 1 + int(stream[4])
+				}
+				got = append(got, stream[at:packetSize]...)
+			}
+			if !bytes.Equal(got, pes) {
+				t.Fatalf("%d bytes, %+v: got %d back", size, field, len(got))
+			}
+		}
+	}
+}
+
+// TestWrap lets the clock run over 33 bits.
+func TestWrap(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.BFrames)
+	w := newWriter(t, clip.Tracks)
+	const wrap = (1<<33 - startTime) * time.Second / clockRate
+	stream, _ := mux(t, w, clip, wrap-clip.Length/2)
+	_, frames := demux(t, stream)
+	first, last := frames[w.lead.pid][0], frames[w.lead.pid][len(frames[w.lead.pid])-1]
+	if first.pts < 1<<33-5*clockRate || last.pts > 5*clockRate {
+		t.Errorf("first PTS %d, last %d", first.pts, last.pts)
+	}
+}
+
+func TestTime(t *testing.T) {
+	year := int64(365 * 24 * 3600)
+	for _, c := range []struct {
+		rate  int
+		ticks int64
+		want  int64
+	}{
+		{90000, 0, startTime},
+		{90000, 4500, startTime + 4500},
+		{90000, -1, startTime},
+		{48000, 1024, startTime + 1920},
+		{1_000_000_000, 100 * year * 1_000_000_000, startTime + 100*year*clockRate},
+	} {
+		tr := &track{Track: media.Track{ClockRate: c.rate}}
+		if got := tr.time(c.ticks); got != c.want {
+			t.Errorf("%d ticks of %d Hz: %d, want %d", c.ticks, c.rate, got, c.want)
+		}
+	}
+}
+
+func TestDelimiter(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	tr := w.lead
+	u := &media.AccessUnit{Track: tr.ID, RandomAccess: true, Payload: media.JoinNALUs([][]byte{{9, 0x10}, {0x65, 1}})}
+	got, err := tr.appendElementary(nil, u)
+	if want := annexB(audH264, tr.SPS, tr.PPS, []byte{0x65, 1}); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %x, want %x; error %v", got, want, err)
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	for _, payload := range [][]byte{{1}, {0, 0, 0, 9, 1}, {0xff, 0xff, 0xff, 0xff, 1}} {
+		if _, err := w.append(nil, &media.AccessUnit{Track: w.lead.ID, Payload: payload}); err == nil {
+			t.Errorf("%x: no error", payload)
+		}
+	}
+	if b, err := w.append(nil, &media.AccessUnit{Track: clip.Tracks[1].ID, Payload: make([]byte, 9000)}); err == nil {
+		t.Errorf("an AAC frame of 9000 bytes became %d", len(b))
+	}
+}
+
+func TestSubset(t *testing.T) {
+	g711 := media.Track{ID: 7, Kind: media.Audio, Codec: media.PCMU, ClockRate: 8000, Channels: 1}
+	w := &writer{}
+	if err := w.setTracks([]media.Track{g711}); !errors.Is(err, errNoTrack) {
+		t.Errorf("error is %v", err)
+	}
+	w = newWriter(t, append([]media.Track{g711}, cliptest.Load(t, cliptest.H264).Tracks...))
+	if b, err := w.append(nil, &media.AccessUnit{Track: 7, Payload: []byte{1}}); err != nil || len(b) != 0 {
+		t.Errorf("%d bytes for a track that is left out, error %v", len(b), err)
+	}
+	var many []media.Track
+	for i := range media.MaxTracks {
+		many = append(many, media.Track{ID: uint8(240 + i), Kind: media.Audio, Codec: media.Opus, ClockRate: 48000, Channels: 2})
+	}
+	w = newWriter(t, many)
+	if b := w.appendTables(nil); len(w.tracks) != maxTracks || len(b) != 2*packetSize {
+		t.Errorf("%d tracks, tables of %d bytes", len(w.tracks), len(b))
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	clip := cliptest.Load(b, cliptest.H264)
+	w := newWriter(b, clip.Tracks)
+	u := &media.AccessUnit{Track: w.lead.ID, Payload: media.JoinNALUs([][]byte{make([]byte, 16<<10)})}
+	var buf []byte
+	b.ReportAllocs()
+	b.SetBytes(int64(len(u.Payload)))
+	for b.Loop() {
+		u.PTS += 3600
+		var err error
+		if buf, err = w.append(buf[:0], u); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+// ackInterval is how often, at most, the edge hears what has reached the cloud.
+const ackInterval = 200 * time.Millisecond
+
+// Session is the cloud end of one tunnel. One goroutine reads, one writes, one pings.
+type Session struct {
+	key   tunnel.StreamKey
+	hello tunnel.Hello
+	conn  *tunnel.Conn
+	video *VideoSession
+
+	mu      sync.Mutex
+	desired tunnel.Desired
+	told    bool // desired has been written
+	ack     tunnel.Ack
+	acked   uint64 // bytes in the last ack that was written
+	wake    chan struct{}
+}
+
+// acceptSession waits for the edge's hello.
+func acceptSession(conn *tunnel.Conn, video *VideoSession) (*Session, error) {
+	m, _, err := conn.Read()
+	if err != nil {
+		return nil, fmt.Errorf("waiting for hello: %w", err)
+	}
+	hello, ok := m.(*tunnel.Hello)
+	if !ok {
+		return nil, fmt.Errorf("%w: the first message must be hello", tunnel.ErrMalformed)
+	}
+	if hello.Node != video.key.Node {
+		return nil, fmt.Errorf("%w: hello of node %.64q", tunnel.ErrMalformed, hello.Node)
+	}
+	return &Session{key: video.key, hello: *hello, conn: conn, video: video, wake: make(chan struct{}, 1)}, nil
+}
+
+// run serves the tunnel until it ends and returns why.
+func (s *Session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.video.connect(s); err != nil {
+		return err
+	}
+	defer s.video.disconnect(s)
+
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel()
+	helpers.Go(func() {
+		<-ctx.Done()
+		s.end(tunnel.CloseGoingAway, "the server ends") // a no-op where it ended otherwise; it wakes Read
+	})
+	helpers.Go(func() { s.failed("keeping tunnel alive", s.conn.KeepAlive(ctx), cancel) })
+	helpers.Go(func() { s.failed("writing to tunnel", s.write(ctx), cancel) })
+
+	for {
+		m, u, err := s.conn.Read()
+		switch {
+		case err != nil:
+		case u != nil:
+			now := time.Now()
+			s.received(u.Sequence, len(u.Payload), now)
+			err = s.video.write(s, u, now)
+		default:
+			s.handle(m)
+		}
+		if err != nil {
+			s.end(closeCode(err), err.Error())
+			return err
+		}
+	}
+}
+
+func closeCode(err error) int {
+	if errors.Is(err, errFenced) {
+		return tunnel.CloseFenced
+	}
+	return tunnel.CloseCode(err)
+}
+
+// failed ends the session because one of its goroutines cannot go on.
+func (s *Session) failed(what string, err error, cancel context.CancelFunc) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		klog.V(2).InfoS("Tunnel failed", "stream", s.key.String(), "while", what, "err", err)
+	}
+	cancel()
+}
+
+func (s *Session) handle(m tunnel.Message) {
+	switch m := m.(type) {
+	case *tunnel.State:
+		s.video.setState(s, m)
+	case *tunnel.Tracks:
+		s.video.setTracks(s, m)
+	}
+}
+
+// setDesired makes d what the edge is told next. It never blocks.
+func (s *Session) setDesired(d tunnel.Desired) {
+	s.mu.Lock()
+	s.desired, s.told = d, false
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Session) received(sequence uint64, size int, now time.Time) {
+	s.mu.Lock()
+	s.ack.Sequence = max(s.ack.Sequence, sequence)
+	s.ack.Bytes += uint64(size)
+	s.ack.Received = now.UnixMicro()
+	s.mu.Unlock()
+}
+
+// write tells the edge what is desired whenever that changes, and acknowledges what came.
+func (s *Session) write(ctx context.Context) error {
+	ticker := time.NewTicker(ackInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		case <-s.wake:
+		}
+		for _, m := range s.pending() {
+			if err := s.conn.WriteMessage(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *Session) pending() []tunnel.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []tunnel.Message
+	if !s.told {
+		s.told = true
+		d := s.desired
+		out = append(out, &d)
+	}
+	if s.ack.Bytes != s.acked {
+		s.acked = s.ack.Bytes
+		a := s.ack
+		out = append(out, &a)
+	}
+	return out
+}
+
+// end closes the tunnel and tells the edge why. run returns then.
+func (s *Session) end(code int, reason string) { _ = s.conn.Close(code, reason) }

@@ -1,0 +1,305 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emicklei/go-restful/v3"
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/player"
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+const (
+	defaultNamespace = "default"
+	defaultFormat    = "mp4"
+	formatMSE        = "mse"
+	formatState      = "state" // not an output: the stream's status as JSON
+	retryAfter       = "5"     // seconds
+)
+
+// StreamServer is where viewers connect. It holds the VideoSessions, one for each target there is.
+type StreamServer struct {
+	cfg      v1alpha1.StreamServer
+	session  videoSessionConfig
+	registry output.Registry
+	metrics  *metrics
+	gatherer http.Handler // of /metrics
+
+	viewers sync.WaitGroup
+	mu      sync.RWMutex
+	videos  map[tunnel.StreamKey]*VideoSession
+	nodes   map[string]int // targets of each node
+	synced  bool
+}
+
+func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.Registry) *StreamServer {
+	return &StreamServer{
+		cfg: cfg.Stream,
+		session: videoSessionConfig{
+			stopGrace:  cfg.Stream.StopGrace.Duration,
+			holdTime:   cfg.Stream.HoldTime.Duration,
+			maxViewers: cfg.Limits.Viewers,
+			gopBytes:   cfg.Limits.GOPBytes,
+			gopMax:     cfg.Limits.GOPDuration.Duration,
+			output: output.Config{
+				MaxBytes:     cfg.Limits.OutputBytes,
+				MaxLag:       cfg.Stream.MaxLag.Duration,
+				WriteTimeout: cfg.Stream.WriteTimeout.Duration,
+				Metrics:      output.NewMetrics(reg),
+			},
+		},
+		registry: outputs(), metrics: m,
+		gatherer: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
+		videos:   make(map[tunnel.StreamKey]*VideoSession),
+		nodes:    make(map[string]int),
+	}
+}
+
+// Serve accepts viewers on l until ctx ends, and returns when all of them have left.
+func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.viewers.Wait()
+	defer cancel()
+	srv := &http.Server{
+		Handler:           s.container(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, // outputs take connections over
+		ErrorLog:          newRefusalLog().logger(),
+	}
+	return serve(ctx, srv, func() error {
+		if s.cfg.CertFile != "" {
+			return srv.ServeTLS(l, s.cfg.CertFile, s.cfg.KeyFile)
+		}
+		return srv.Serve(l)
+	})
+}
+
+// tick lets time pass for every stream until ctx ends.
+func (s *StreamServer) tick(ctx context.Context) {
+	t := time.NewTicker(max(min(s.session.stopGrace/4, time.Second), 10*time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			for _, v := range s.all() {
+				v.Tick(now)
+			}
+		}
+	}
+}
+
+func (s *StreamServer) container() *restful.Container {
+	ws := new(restful.WebService).Path("/")
+	for _, path := range []string{"/node/{node}/{rule}/{path:*}", "/namespaces/{namespace}/node/{node}/{rule}/{path:*}"} {
+		ws.Route(ws.GET(path).To(s.handleView))
+		ws.Route(ws.HEAD(path).To(s.handleView))
+		ws.Route(ws.POST(path).To(s.handleControl))
+	}
+	// URLs that end before the path still say which part of them is unknown.
+	for _, path := range []string{"/node/{node}", "/node/{node}/{rule}", "/namespaces/{namespace}/node/{node}", "/namespaces/{namespace}/node/{node}/{rule}"} {
+		ws.Route(ws.GET(path).To(s.handleView))
+	}
+	plain := func(path string, h http.Handler) {
+		ws.Route(ws.GET(path).To(func(req *restful.Request, resp *restful.Response) { h.ServeHTTP(resp.ResponseWriter, req.Request) }))
+	}
+	plain("/healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }))
+	plain("/readyz", http.HandlerFunc(s.handleReady))
+	plain("/metrics", s.gatherer)
+	plain("/streams", http.HandlerFunc(s.handleList))
+	plain("/assets/{path:*}", http.StripPrefix("/assets/", http.FileServerFS(player.Assets())))
+	c := restful.NewContainer()
+	c.Add(ws)
+	return c
+}
+
+func (s *StreamServer) handleReady(w http.ResponseWriter, _ *http.Request) {
+	s.mu.RLock()
+	synced := s.synced
+	s.mu.RUnlock()
+	if !synced {
+		http.Error(w, "rules have not been received yet", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// find returns the stream, or nil.
+func (s *StreamServer) find(key tunnel.StreamKey) *VideoSession {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.videos[key]
+}
+
+func (s *StreamServer) all() []*VideoSession {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*VideoSession, 0, len(s.videos))
+	for _, v := range s.videos {
+		all = append(all, v)
+	}
+	return all
+}
+
+// apply makes the streams of one node what its directory says. Streams that stay are not disturbed.
+func (s *StreamServer) apply(d assignment.NodeDirectory) {
+	wanted := make(map[tunnel.StreamKey]assignment.Entry, len(d.Entries))
+	for _, e := range d.Entries {
+		wanted[tunnel.StreamKey{Node: d.Node, Namespace: e.Namespace, Rule: e.Rule, Path: e.Path}] = e
+	}
+	var gone []*VideoSession
+	s.mu.Lock()
+	for key, v := range s.videos {
+		if key.Node != d.Node {
+			continue
+		}
+		if e, ok := wanted[key]; ok && e.RuleUID == v.ruleUID() {
+			v.update(e)
+			delete(wanted, key)
+			continue
+		}
+		gone = append(gone, v)
+		delete(s.videos, key)
+	}
+	for key, e := range wanted {
+		s.videos[key] = newVideoSession(key, e, s.session, s.registry, s.metrics)
+	}
+	if len(d.Entries) == 0 {
+		delete(s.nodes, d.Node)
+	} else {
+		s.nodes[d.Node] = len(d.Entries)
+	}
+	s.mu.Unlock()
+	for _, v := range gone {
+		v.remove()
+	}
+}
+
+func (s *StreamServer) setSynced() {
+	s.mu.Lock()
+	s.synced = true
+	s.mu.Unlock()
+}
+
+func keyOf(req *restful.Request) tunnel.StreamKey {
+	key := tunnel.StreamKey{
+		Node: req.PathParameter("node"), Namespace: req.PathParameter("namespace"),
+		Rule: req.PathParameter("rule"), Path: "/" + req.PathParameter("path"),
+	}
+	if key.Namespace == "" {
+		key.Namespace = defaultNamespace
+	}
+	return key
+}
+
+func (s *StreamServer) handleView(req *restful.Request, resp *restful.Response) {
+	r, w := req.Request, resp.ResponseWriter
+	video := s.lookup(w, keyOf(req))
+	if video == nil {
+		return
+	}
+	format := r.URL.Query().Get("format")
+	switch {
+	case format != "":
+	case websocket.IsWebSocketUpgrade(r):
+		format = formatMSE
+	case strings.Contains(r.Header.Get("Accept"), "text/html"):
+		s.handlePage(w)
+		return
+	default:
+		format = defaultFormat
+	}
+	if format == formatState {
+		status, _ := video.Status()
+		writeJSON(w, status)
+		return
+	}
+	if format == formatMSE && !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		writeStatus(w, http.StatusUpgradeRequired, metav1.StatusReasonBadRequest, "format mse is read over a WebSocket")
+		return
+	}
+	s.view(w, r, video, format)
+}
+
+// view makes the caller a viewer and returns when it has left.
+func (s *StreamServer) view(w http.ResponseWriter, r *http.Request, video *VideoSession, format string) {
+	s.viewers.Add(1)
+	defer s.viewers.Done()
+	viewer, detach, err := video.Attach(format)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	defer detach()
+	// A WebSocket is told what is going on; everybody else wants bytes or a reason.
+	if !websocket.IsWebSocketUpgrade(r) {
+		err := video.wait(r.Context(), viewer, s.cfg.WaitTimeout.Duration)
+		if errors.Is(err, errCannotCarry) {
+			s.refuse(w, err)
+			return
+		}
+		if err != nil {
+			w.Header().Set("Retry-After", retryAfter)
+			writeStatus(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
+			return
+		}
+	}
+	viewer.ServeHTTP(w, r)
+}
+
+func (s *StreamServer) handlePage(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", player.ContentSecurityPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	_, _ = w.Write(player.Page())
+}
+
+// listed is one stream in the answer to GET /streams.
+type listed struct {
+	URL string `json:"url"`
+	output.Status
+}
+
+func (s *StreamServer) handleList(w http.ResponseWriter, _ *http.Request) {
+	list := []listed{}
+	for _, v := range s.all() {
+		status, _ := v.Status()
+		list = append(list, listed{viewerURL(v.key), status})
+	}
+	slices.SortFunc(list, func(a, b listed) int { return strings.Compare(a.URL, b.URL) })
+	writeJSON(w, list)
+}
+
+func viewerURL(k tunnel.StreamKey) string {
+	path := "/node/" + k.Node + "/" + k.Rule + k.Path
+	if k.Namespace != defaultNamespace {
+		path = "/namespaces/" + k.Namespace + path
+	}
+	return path
+}

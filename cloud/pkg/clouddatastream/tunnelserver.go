@@ -1,0 +1,230 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emicklei/go-restful/v3"
+	"github.com/gorilla/websocket"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+// Names that KubeEdge puts into a node's certificate.
+const (
+	nodeCommonNamePrefix = "system:node:"
+	nodeOrganization     = "system:nodes"
+)
+
+// TunnelServer is where edges connect: one WebSocket per target, over mutual TLS.
+type TunnelServer struct {
+	cfg      v1alpha1.TunnelServer
+	timing   tunnel.Timing
+	streams  *StreamServer
+	report   func(assignment.Report)
+	metrics  *metrics
+	refusals *refusalLog
+	upgrader websocket.Upgrader
+
+	sessions sync.WaitGroup
+	mu       sync.Mutex
+	nodes    map[string]*assignment.Report // the newest of each node that has been here
+}
+
+func newTunnelServer(cfg v1alpha1.TunnelServer, streams *StreamServer, report func(assignment.Report), m *metrics) *TunnelServer {
+	return &TunnelServer{
+		cfg: cfg, timing: tunnel.DefaultTiming, streams: streams, report: report, metrics: m,
+		refusals: newRefusalLog(),
+		upgrader: websocket.Upgrader{
+			Subprotocols:     []string{tunnel.Subprotocol},
+			HandshakeTimeout: 10 * time.Second,
+			WriteBufferSize:  4 << 10, // only control messages go this way
+		},
+		nodes: make(map[string]*assignment.Report),
+	}
+}
+
+// Serve accepts tunnels on l until ctx ends, and returns when all of them have ended.
+func (t *TunnelServer) Serve(ctx context.Context, l net.Listener) error {
+	tlsConfig, err := t.tlsConfig()
+	if err != nil {
+		l.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer t.sessions.Wait()
+	defer cancel()
+	srv := &http.Server{
+		Handler:           t.container(),
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          t.refusals.logger(),
+	}
+	return serve(ctx, srv, func() error { return srv.ServeTLS(l, "", "") })
+}
+
+func (t *TunnelServer) container() *restful.Container {
+	ws := new(restful.WebService).Path("/v1/kubeedge/datastream")
+	ws.Route(ws.GET("/{node}/{namespace}/{rule}/{path:*}").To(t.handleTunnel))
+	ws.Route(ws.POST("/{node}/revision").To(t.handleRevision))
+	c := restful.NewContainer()
+	c.Add(ws)
+	return c
+}
+
+// tlsConfig asks for a client certificate of the CA, and reads its files anew for each handshake, since they rotate.
+func (t *TunnelServer) tlsConfig() (*tls.Config, error) {
+	load := func() (*tls.Config, error) {
+		pem, err := os.ReadFile(t.cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CA of edges: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading the CA of edges: no certificate in %s", t.cfg.CAFile)
+		}
+		cert, err := tls.LoadX509KeyPair(t.cfg.CertFile, t.cfg.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the tunnel server's certificate: %w", err)
+		}
+		return &tls.Config{
+			MinVersion:   tls.VersionTLS12,
+			ClientAuth:   tls.RequireAndVerifyClientCert,
+			ClientCAs:    pool,
+			Certificates: []tls.Certificate{cert},
+			NextProtos:   []string{"http/1.1"}, // a WebSocket needs it
+		}, nil
+	}
+	cfg, err := load()
+	if err != nil {
+		return nil, err
+	}
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return load() }
+	return cfg, nil
+}
+
+// nodeOf returns the node that the client certificate was issued to.
+func nodeOf(r *http.Request) (string, error) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return "", errors.New("no verified client certificate")
+	}
+	subject := r.TLS.PeerCertificates[0].Subject
+	node, ok := strings.CutPrefix(subject.CommonName, nodeCommonNamePrefix)
+	if !ok || node == "" || !slices.Contains(subject.Organization, nodeOrganization) {
+		return "", fmt.Errorf("the client certificate of %.64q is not a node's", subject.CommonName)
+	}
+	return node, nil
+}
+
+// authenticate checks that the caller is the node that the path names, and answers if it is not.
+func (t *TunnelServer) authenticate(resp *restful.Response, r *http.Request, node string) bool {
+	caller, err := nodeOf(r)
+	if err == nil && caller != node {
+		err = fmt.Errorf("node %s may not act as node %.64s", caller, node)
+	}
+	if err != nil {
+		t.refusals.log(r.RemoteAddr, err.Error())
+		writeStatus(resp, http.StatusForbidden, metav1.StatusReasonForbidden, err.Error())
+		return false
+	}
+	return true
+}
+
+func (t *TunnelServer) handleTunnel(req *restful.Request, resp *restful.Response) {
+	r := req.Request
+	key, err := tunnel.ParsePath(r.URL.Path)
+	if err != nil {
+		writeStatus(resp, http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
+		return
+	}
+	if !t.authenticate(resp, r, key.Node) {
+		return
+	}
+	video := t.streams.find(key)
+	if video == nil {
+		// The node may know more than this server, which may have just started.
+		resp.Header().Set("Retry-After", "1")
+		writeStatus(resp, http.StatusNotFound, metav1.StatusReasonNotFound, "no such target is assigned to this node")
+		return
+	}
+	if !slices.Contains(websocket.Subprotocols(r), tunnel.Subprotocol) {
+		writeStatus(resp, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the WebSocket must offer the subprotocol "+tunnel.Subprotocol)
+		return
+	}
+	t.sessions.Add(1)
+	defer t.sessions.Done()
+	ws, err := t.upgrader.Upgrade(resp.ResponseWriter, r, nil)
+	if err != nil {
+		return // Upgrade has answered
+	}
+	t.serveTunnel(r.Context(), tunnel.NewConn(ws, t.timing, t.cfg.MaxPayload), video)
+}
+
+func (t *TunnelServer) serveTunnel(ctx context.Context, conn *tunnel.Conn, video *VideoSession) {
+	s, err := acceptSession(conn, video)
+	if err != nil {
+		klog.InfoS("Tunnel refused", "stream", video.key.String(), "err", err)
+		_ = conn.Close(tunnel.CloseCode(err), err.Error())
+		return
+	}
+	klog.InfoS("Tunnel connected", "stream", video.key.String(), "epoch", s.hello.Epoch, "revision", s.hello.Revision)
+	t.note(s.hello.Node, s.hello.Revision, 1)
+	t.metrics.tunnels.Inc()
+	err = s.run(ctx)
+	t.metrics.tunnels.Dec()
+	t.note(s.hello.Node, "", -1)
+	_ = conn.Close(closeCode(err), err.Error())
+	klog.InfoS("Tunnel ended", "stream", video.key.String(), "epoch", s.hello.Epoch, "err", err)
+}
+
+// note keeps what is known of a node and reports it. An empty revision is not news.
+func (t *TunnelServer) note(node, revision string, tunnels int) {
+	t.mu.Lock()
+	n := t.nodes[node]
+	if n == nil {
+		n = &assignment.Report{Node: node}
+		t.nodes[node] = n
+	}
+	if revision != "" {
+		n.Revision = revision
+	}
+	n.Tunnels += tunnels
+	report := *n
+	t.mu.Unlock()
+	t.report(report)
+}
+
+func (t *TunnelServer) handleRevision(req *restful.Request, resp *restful.Response) {
+	node := req.PathParameter("node")
+	if !t.authenticate(resp, req.Request, node) {
+		return
+	}
+	var body tunnel.Revision
+	if err := json.NewDecoder(http.MaxBytesReader(resp, req.Request.Body, 4<<10)).Decode(&body); err != nil {
+		writeStatus(resp, http.StatusBadRequest, metav1.StatusReasonBadRequest, "decoding revision: "+err.Error())
+		return
+	}
+	t.note(node, body.Revision, 0)
+	resp.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,217 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package streamrulecontroller
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/client/clientset/versioned"
+)
+
+// Sender takes what the controller has to say. Its methods are called from one goroutine; they may block, but
+// must return once the program ends.
+type Sender interface {
+	// ToEdge sends an assignment to its node. It may be lost on the way.
+	ToEdge(assignment.Assignment)
+	// ToCloud tells CloudDataStream a node's directory.
+	ToCloud(assignment.NodeDirectory)
+	// Synced tells CloudDataStream that it has every node's directory.
+	Synced()
+}
+
+// Controller is the module without beehive. Everything it does for a node follows from the present rules, endpoints
+// and the node's last report, never from the event that set it off.
+type Controller struct {
+	rules   *rules
+	send    Sender
+	clock   clock.Clock
+	queue   workqueue.DelayingInterface // of node names and syncRequests
+	resend  resendPolicy
+	metrics *metrics
+
+	mu      sync.Mutex
+	reports map[string]assignment.Report // the newest of each node, until the worker takes it
+
+	nodes map[string]*nodeState // the worker's own
+}
+
+// syncRequest asks the worker for every node's directory.
+type syncRequest struct{}
+
+// nodeState is what the controller knows of one node.
+type nodeState struct {
+	told     []assignment.Entry // what CloudDataStream knows
+	revision string             // of the same
+	delivery delivery
+}
+
+// NewController makes a controller that reads rules and endpoints through client. It must be Run.
+func NewController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender) *Controller {
+	jitter := func(d time.Duration) time.Duration { return wait.Jitter(d, 0.2) }
+	return newController(cfg, client, send, clock.RealClock{}, jitter)
+}
+
+func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender,
+	clk clock.WithTicker, jitter func(time.Duration) time.Duration,
+) *Controller {
+	c := &Controller{
+		send:    send,
+		clock:   clk,
+		queue:   workqueue.NewDelayingQueueWithConfig(workqueue.DelayingQueueConfig{Clock: clk}),
+		resend:  resendPolicy{min: cfg.ResendMin.Duration, max: cfg.ResendMax.Duration, jitter: jitter},
+		metrics: newMetrics(),
+		reports: make(map[string]assignment.Report),
+		nodes:   make(map[string]*nodeState),
+	}
+	c.rules = newRules(client, func(node string) { c.queue.Add(node) })
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *Controller) Describe(ch chan<- *prometheus.Desc) { c.metrics.Describe(ch) }
+
+// Collect implements prometheus.Collector.
+func (c *Controller) Collect(ch chan<- prometheus.Metric) { c.metrics.Collect(ch) }
+
+// Sync has every node's directory and then Synced sent, once the controller knows them. It never blocks.
+func (c *Controller) Sync() { c.queue.Add(syncRequest{}) }
+
+// Report takes what a node says it runs. It never blocks.
+func (c *Controller) Report(r assignment.Report) {
+	c.mu.Lock()
+	c.reports[r.Node] = r
+	c.mu.Unlock()
+	c.queue.Add(r.Node)
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) {
+	var worker sync.WaitGroup
+	c.rules.start(ctx)
+	worker.Go(func() { c.work(ctx) })
+	<-ctx.Done()
+	c.queue.ShutDown()
+	worker.Wait()
+	c.rules.wait()
+}
+
+// work is the only goroutine that sends.
+func (c *Controller) work(ctx context.Context) {
+	if !c.rules.synced(ctx) {
+		return
+	}
+	// CloudDataStream may have asked before this module was there to hear it, so it is told without being asked.
+	c.syncAll(ctx)
+	for {
+		item, end := c.queue.Get()
+		if end || ctx.Err() != nil {
+			return
+		}
+		switch item := item.(type) {
+		case syncRequest:
+			c.syncAll(ctx)
+		case string:
+			c.syncNode(item, false)
+		}
+		c.queue.Done(item)
+	}
+}
+
+func (c *Controller) syncAll(ctx context.Context) {
+	nodes := sets.KeySet(c.nodes).Insert(c.rules.nodes()...)
+	for _, node := range sets.List(nodes) {
+		if ctx.Err() != nil {
+			return
+		}
+		c.syncNode(node, true)
+	}
+	c.send.Synced()
+}
+
+// syncNode brings CloudDataStream and the node up to date. tell is set if CloudDataStream may know nothing.
+func (c *Controller) syncNode(node string, tell bool) {
+	entries, targets := c.rules.resolve(node)
+	desired := assignment.New(node, targets)
+	report, reported := c.takeReport(node)
+
+	n := c.nodes[node]
+	if n == nil {
+		if len(entries) == 0 && !reported {
+			return // a late timer of a node that is done with
+		}
+		n = &nodeState{delivery: delivery{policy: &c.resend}}
+		c.nodes[node] = n
+		c.metrics.outOfDate.Inc()
+	}
+
+	now := c.clock.Now()
+	wasDelivered := n.delivery.delivered()
+	n.delivery.desire(desired.Revision, len(desired.Targets))
+	if reported {
+		n.delivery.report(report, now)
+	}
+	// With the directory before the assignment, CloudDataStream knows a target before its tunnel is dialled.
+	changed := !slices.Equal(n.told, entries) || len(entries) > 0 && n.revision != desired.Revision
+	if tell || changed {
+		n.told, n.revision = entries, desired.Revision
+		c.send.ToCloud(assignment.NodeDirectory{Node: node, Revision: desired.Revision, Entries: entries})
+	}
+	if n.delivery.due(now) {
+		c.deliver(n, desired, now)
+	}
+
+	switch delivered := n.delivery.delivered(); {
+	case delivered && !wasDelivered:
+		klog.InfoS("Assignment confirmed", "node", node, "revision", desired.Revision)
+		c.metrics.outOfDate.Dec()
+	case !delivered && wasDelivered:
+		c.metrics.outOfDate.Inc()
+	}
+	c.reschedule(node, n, len(entries), now)
+}
+
+func (c *Controller) deliver(n *nodeState, a assignment.Assignment, now time.Time) {
+	level := klog.Level(0)
+	if n.delivery.sent == a.Revision {
+		level = 2 // again: a node that is away for a week must not fill the log
+	}
+	klog.V(level).InfoS("Assignment sent", "node", a.Node, "revision", a.Revision, "targets", len(a.Targets))
+	c.metrics.sends.Inc()
+	n.delivery.send(now)
+	c.send.ToEdge(a)
+}
+
+// reschedule has the node looked at again when it may be due, or forgets it when there is nothing left to do for it.
+func (c *Controller) reschedule(node string, n *nodeState, entries int, now time.Time) {
+	next, waiting := n.delivery.nextSend()
+	switch {
+	case waiting:
+		c.queue.AddAfter(node, next.Sub(now))
+	case entries == 0:
+		if !n.delivery.delivered() {
+			c.metrics.outOfDate.Dec()
+		}
+		delete(c.nodes, node)
+	}
+}
+
+func (c *Controller) takeReport(node string) (assignment.Report, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, ok := c.reports[node]
+	delete(c.reports, node)
+	return r, ok
+}

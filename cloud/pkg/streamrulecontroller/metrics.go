@@ -1,0 +1,33 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package streamrulecontroller
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	outOfDate prometheus.Gauge
+	sends     prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "datastream", Subsystem: "controller", Name: name, Help: help}
+	}
+	return &metrics{
+		outOfDate: prometheus.NewGauge(prometheus.GaugeOpts(
+			opts("nodes_out_of_date", "Nodes that have not reported the revision of their assignment."))),
+		sends: prometheus.NewCounter(prometheus.CounterOpts(
+			opts("assignments_sent_total", "Assignments sent to nodes, also those sent again."))),
+	}
+}
+
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.outOfDate.Describe(ch)
+	m.sends.Describe(ch)
+}
+
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.outOfDate.Collect(ch)
+	m.sends.Collect(ch)
+}

@@ -1,0 +1,157 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package streamrulecontroller
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"k8s.io/client-go/tools/cache"
+
+	streamrules "github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/client/clientset/versioned"
+	"github.com/kubeedge/datastream/pkg/client/informers/externalversions"
+	listers "github.com/kubeedge/datastream/pkg/client/listers/streamrules/v1alpha1"
+)
+
+// Indexes of the rules.
+const (
+	byNode     = "node"
+	byEndpoint = "endpoint" // namespace/name
+)
+
+// rules is the present set of rules and endpoints of all namespaces.
+type rules struct {
+	factory   externalversions.SharedInformerFactory
+	indexer   cache.Indexer
+	endpoints listers.StreamRuleEndpointLister
+	changed   func(node string)
+	hasSynced []cache.InformerSynced
+}
+
+// newRules watches rules and endpoints once started. changed is called with every node that a change may concern.
+func newRules(client versioned.Interface, changed func(node string)) *rules {
+	// No resync: a send that went wrong is repeated by the closed loop, and the cache itself loses nothing.
+	factory := externalversions.NewSharedInformerFactory(client, 0)
+	api := factory.Streamrules().V1alpha1()
+	ruleInformer, endpointInformer := api.StreamRules().Informer(), api.StreamRuleEndpoints().Informer()
+	r := &rules{
+		factory: factory, indexer: ruleInformer.GetIndexer(), endpoints: api.StreamRuleEndpoints().Lister(), changed: changed,
+		hasSynced: []cache.InformerSynced{ruleInformer.HasSynced, endpointInformer.HasSynced},
+	}
+	// These fail only on an informer that has started or stopped.
+	must(ruleInformer.AddIndexers(cache.Indexers{byNode: nodesOf, byEndpoint: endpointsOf}))
+	_, err := ruleInformer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    r.ruleChanged,
+		UpdateFunc: r.ruleUpdated,
+		DeleteFunc: r.ruleChanged,
+	})
+	must(err)
+	_, err = endpointInformer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    r.endpointChanged,
+		UpdateFunc: r.endpointUpdated,
+		DeleteFunc: r.endpointChanged,
+	})
+	must(err)
+	return r
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// start starts the informers, which end with ctx.
+func (r *rules) start(ctx context.Context) { r.factory.Start(ctx.Done()) }
+
+// synced waits until everything there is has been read, and reports false if ctx ends first.
+func (r *rules) synced(ctx context.Context) bool {
+	return cache.WaitForCacheSync(ctx.Done(), r.hasSynced...)
+}
+
+// wait waits for the end of the informers.
+func (r *rules) wait() { r.factory.Shutdown() }
+
+// nodes returns every node with a target.
+func (r *rules) nodes() []string { return r.indexer.ListIndexFuncValues(byNode) }
+
+// ofNode returns the rules that have a target on the node.
+func (r *rules) ofNode(node string) []*streamrules.StreamRule {
+	objs, err := r.indexer.ByIndex(byNode, node)
+	must(err) // fails only for an index that does not exist
+	out := make([]*streamrules.StreamRule, len(objs))
+	for i, obj := range objs {
+		out[i] = obj.(*streamrules.StreamRule)
+	}
+	return out
+}
+
+func (r *rules) ruleChanged(obj any) {
+	if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = last.Obj
+	}
+	nodes, _ := nodesOf(obj)
+	for _, node := range nodes {
+		r.changed(node)
+	}
+}
+
+func (r *rules) ruleUpdated(before, after any) {
+	was, is := before.(*streamrules.StreamRule), after.(*streamrules.StreamRule)
+	if was.UID == is.UID && reflect.DeepEqual(was.Spec, is.Spec) {
+		return // its status, most likely
+	}
+	r.ruleChanged(was)
+	r.ruleChanged(is)
+}
+
+func (r *rules) endpointChanged(obj any) {
+	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
+	if err != nil {
+		return // not an object
+	}
+	users, err := r.indexer.ByIndex(byEndpoint, key)
+	must(err) // as in ofNode
+	for _, rule := range users {
+		r.ruleChanged(rule)
+	}
+}
+
+func (r *rules) endpointUpdated(before, after any) {
+	was, is := before.(*streamrules.StreamRuleEndpoint), after.(*streamrules.StreamRuleEndpoint)
+	if !reflect.DeepEqual(was.Spec, is.Spec) {
+		r.endpointChanged(is)
+	}
+}
+
+// nodesOf is the function of the index byNode. The API server admits no other names than those it lets through, but
+// one with a slash would address another node's messages.
+func nodesOf(obj any) ([]string, error) {
+	rule, ok := obj.(*streamrules.StreamRule)
+	if !ok {
+		return nil, nil
+	}
+	var out []string
+	for i := range rule.Spec.Targets {
+		if node := rule.Spec.Targets[i].TargetResource.NodeName; node != "" && !strings.Contains(node, "/") {
+			out = append(out, node)
+		}
+	}
+	return out, nil
+}
+
+// endpointsOf is the function of the index byEndpoint.
+func endpointsOf(obj any) ([]string, error) {
+	rule, ok := obj.(*streamrules.StreamRule)
+	if !ok {
+		return nil, nil
+	}
+	out := make([]string, len(rule.Spec.Targets))
+	for i := range rule.Spec.Targets {
+		out[i] = rule.Namespace + "/" + rule.Spec.Targets[i].EndpointRef
+	}
+	return out, nil
+}

@@ -1,0 +1,59 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package edgedatastream
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// backoff spreads tries between min and max: each wait is drawn from a range that begins at min and whose
+// end doubles with each try, so that many clients of a server that comes back do not come all at once.
+type backoff struct {
+	min, max time.Duration
+	end      time.Duration
+}
+
+// next returns how long to wait before the next try.
+func (b *backoff) next() time.Duration {
+	if b.end == 0 {
+		b.end = b.min
+	}
+	b.end = min(2*b.end, b.max)
+	if b.end <= b.min {
+		return b.min
+	}
+	return b.min + rand.N(b.end-b.min)
+}
+
+// reset begins anew after a success.
+func (b *backoff) reset() { b.end = 0 }
+
+// wait waits for d, less if wake gets a value first; it returns false once ctx has ended.
+func wait(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken, ok bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false, false
+	case <-wake:
+		return true, true
+	case <-t.C:
+		return false, true
+	}
+}
+
+// signal is a channel that remembers one value.
+type signal chan struct{}
+
+func newSignal() signal { return make(signal, 1) }
+
+// set wakes whoever waits, or who will.
+func (s signal) set() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}

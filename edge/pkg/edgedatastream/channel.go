@@ -1,0 +1,192 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package edgedatastream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+// Causes that end a channel's context or one of its tunnels.
+var (
+	errTargetGone    = errors.New("the target is gone")
+	errTargetChanged = errors.New("the target's rule is another one")
+)
+
+// channel is one target: its stream, and a tunnel that is dialled over and over.
+type channel struct {
+	*stream
+	config  *v1alpha1.EdgeDataStream
+	dialer  dialer
+	metrics *Metrics
+	// hello makes the first message of a tunnel for a rule's UID.
+	hello func(ruleUID string) *tunnel.Hello
+	// redial ends the present tunnel.
+	redial signal
+}
+
+// run keeps the channel alive until ctx ends, and returns when everything it started has ended.
+func (c *channel) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { c.pull(ctx) })
+	c.connect(ctx)
+	wg.Wait()
+	c.close()
+}
+
+// apply follows a changed target with as little disturbance as possible.
+func (c *channel) apply(t assignment.Target) {
+	was := c.current()
+	c.update(t, was.URL != t.URL || !maps.Equal(was.Properties, t.Properties))
+	if was.RuleUID != t.RuleUID { // only a hello carries it
+		c.redial.set()
+	}
+}
+
+func (s *stream) current() assignment.Target {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.target
+}
+
+// connect dials the tunnel for ever.
+func (c *channel) connect(ctx context.Context) {
+	retry := backoff{min: c.config.ReconnectMin.Duration, max: c.config.ReconnectMax.Duration}
+	var log transitions
+	for ctx.Err() == nil {
+		pause := time.Duration(0)
+		conn, err := c.dialer.dial(ctx, c.key)
+		if err == nil {
+			c.metrics.Dials.WithLabelValues("connected").Inc()
+			log.connected(c.key)
+			began := time.Now()
+			err = c.serve(ctx, conn)
+			if time.Since(began) > c.config.ReconnectMax.Duration {
+				retry.reset() // it lived; one that is closed at once is a failure like others
+			}
+			if errors.Is(err, errTargetChanged) {
+				retry.reset()
+				continue
+			}
+		} else if ctx.Err() == nil {
+			c.metrics.Dials.WithLabelValues("failed").Inc()
+			var refused *refusedError
+			if errors.As(err, &refused) {
+				pause = refused.retryAfter
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.failed(c.key, err)
+		if woken, _ := wait(ctx, max(retry.next(), pause), c.redial); woken {
+			retry.reset()
+		}
+	}
+}
+
+// serve uses one tunnel until it or ctx ends, and says why.
+func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) error {
+	c.metrics.Tunnels.Inc()
+	defer c.metrics.Tunnels.Dec()
+	c.attach(c.hello(c.current().RuleUID))
+	defer c.detach()
+
+	g, run := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.read(conn) })
+	g.Go(func() error { return c.write(run, conn) })
+	g.Go(func() error { return conn.KeepAlive(run) })
+	g.Go(func() error {
+		code, reason := tunnel.CloseGoingAway, ""
+		var err error
+		select {
+		case <-c.redial:
+			err = errTargetChanged
+			code, reason = tunnel.CloseNormal, err.Error()
+		case <-run.Done():
+			if cause := context.Cause(run); errors.Is(cause, errTargetGone) {
+				code, reason = tunnel.CloseNormal, cause.Error()
+			} else if ctx.Err() == nil {
+				code = tunnel.CloseCode(cause)
+			}
+		}
+		_ = conn.Close(code, reason) // makes the reader and the writer return
+		return err
+	})
+	return g.Wait()
+}
+
+func (c *channel) read(conn *tunnel.Conn) error {
+	for {
+		m, unit, err := conn.Read()
+		if err != nil {
+			return err
+		}
+		if unit != nil {
+			return fmt.Errorf("%w: an access unit from the cloud", tunnel.ErrMalformed)
+		}
+		switch m := m.(type) {
+		case *tunnel.Desired:
+			c.desire(m)
+		case *tunnel.Ack:
+			c.ack(m)
+		case *tunnel.Unknown: // of a later version
+		default:
+			return fmt.Errorf("%w: %T from the cloud", tunnel.ErrMalformed, m)
+		}
+	}
+}
+
+// write is the only one that writes data to conn.
+func (c *channel) write(ctx context.Context, conn *tunnel.Conn) error {
+	for {
+		item, ok := c.next(ctx)
+		if !ok {
+			return ctx.Err()
+		}
+		var err error
+		if item.unit != nil {
+			err = conn.WriteUnit(item.unit)
+		} else {
+			err = conn.WriteMessage(item.message)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// transitions logs when a tunnel comes and goes, but not each failed try.
+type transitions struct {
+	down   bool
+	status int // of the last refusal
+}
+
+func (t *transitions) connected(key tunnel.StreamKey) {
+	*t = transitions{}
+	klog.InfoS("Tunnel connected", "stream", key)
+}
+
+func (t *transitions) failed(key tunnel.StreamKey, err error) {
+	status := 0
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		status = refused.status
+	}
+	if !t.down || t.status != status {
+		klog.InfoS("Tunnel is down, it is dialled again", "stream", key, "err", err)
+	}
+	t.down, t.status = true, status
+}

@@ -1,0 +1,307 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package edgedatastream
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/media"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+// maxGOPDuration bounds the cache in time; config's queue bounds it in bytes.
+const maxGOPDuration = 30 * time.Second
+
+// stream is one target between its source and its tunnel: it knows what the cloud wants, what the source does,
+// what has been sent and what could be sent again. It outlives both camera sessions and tunnels. Its three
+// users are the puller, which runs the source; the tunnel's reader, which says what is desired; and the
+// tunnel's writer, which takes what is to be sent.
+type stream struct {
+	key     tunnel.StreamKey
+	sources source.Registry
+	config  v1alpha1.Source
+	metrics *Metrics
+
+	// ready wakes the writer, wake the puller.
+	ready, wake signal
+
+	mutex  sync.Mutex
+	target assignment.Target
+	queue  *sendQueue
+
+	// What the cloud wants. attached: there is a tunnel; heard: it has said what is desired; fresh: nothing was sent on
+	// it yet; announced: it has been told the tracks as they are now.
+	action                            tunnel.Action
+	generation                        uint64
+	attached, heard, fresh, announced bool
+	reported                          tunnel.State
+	hold                              *time.Timer // ends a source that has lost its tunnel
+
+	// What the source does. session numbers the source's runs and abort ends the present one.
+	source  tunnel.State // Generation is not used
+	session uint64
+	abort   context.CancelFunc
+	tracks  tunnel.Tracks
+	lead    *media.Track
+	gop     media.GOP
+
+	// sequence is that of the newest unit. clock numbers the source's clocks: this one began with clockStart, and the
+	// cloud is known to have units of ackedClock.
+	sequence                      uint64
+	clock, clockStart, ackedClock uint64
+	newClock                      bool
+	gaugedBytes                   int
+}
+
+func newStream(key tunnel.StreamKey, target assignment.Target, cfg *v1alpha1.EdgeDataStream, sources source.Registry, m *Metrics) *stream {
+	s := &stream{
+		key: key, target: target, sources: sources, config: cfg.Source, metrics: m,
+		ready: newSignal(), wake: newSignal(),
+		action: tunnel.Stop,
+		source: tunnel.State{State: tunnel.Idle},
+		gop:    media.GOP{MaxBytes: cfg.Queue.Bytes, MaxDuration: maxGOPDuration},
+		// The cloud tells units that it has already by their sequence, so this process must not use again what an earlier
+		// one did. No stream has a million units per second.
+		sequence: uint64(time.Now().UnixMicro()),
+	}
+	s.queue = newSendQueue(cfg.Queue.Bytes, cfg.Queue.Age.Duration, func(cause string) { m.Drops.WithLabelValues(cause).Inc() })
+	return s
+}
+
+// attach begins to use a tunnel, on which hello is the first message.
+func (s *stream) attach(hello *tunnel.Hello) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.attached, s.heard, s.fresh, s.announced = true, false, true, false
+	s.queue.clear()
+	s.queue.sentClock = s.ackedClock
+	s.queue.pushMessage(hello)
+	s.report(true)
+	s.announce()
+	s.flush()
+}
+
+// detach takes note that the tunnel is gone. The source lives on for a while.
+func (s *stream) detach() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.attached = false
+	s.queue.clear()
+	s.flush()
+	if s.action == tunnel.Stop || s.hold != nil {
+		return
+	}
+	s.hold = time.AfterFunc(s.config.HoldTime.Duration, s.expire)
+}
+
+// expire ends a source whose tunnel did not come back.
+func (s *stream) expire() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.hold == nil {
+		return // it came back just now
+	}
+	klog.InfoS("Camera session is closed, the tunnel is not back", "stream", s.key)
+	s.hold = nil
+	s.stop()
+}
+
+// close ends what only the stream itself knows of. The puller has ended before.
+func (s *stream) close() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.endHold()
+	s.queue.clear()
+	s.flush()
+}
+
+func (s *stream) endHold() {
+	if s.hold != nil {
+		s.hold.Stop()
+		s.hold = nil
+	}
+}
+
+// desire follows the cloud.
+func (s *stream) desire(d *tunnel.Desired) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.endHold()
+	wasSending, wasWanted := s.sending(), s.action != tunnel.Stop
+	s.heard, s.action, s.generation = true, d.Action, d.Generation
+	if d.Action == tunnel.Stop {
+		s.stop()
+	} else if !wasWanted {
+		s.source = tunnel.State{State: tunnel.Connecting}
+		s.wake.set()
+	}
+	if !s.sending() {
+		s.queue.clearUnits()
+	}
+	s.report(true)
+	if s.sending() && !wasSending {
+		s.resume()
+	}
+	s.flush()
+}
+
+// ack takes note of what has reached the cloud.
+func (s *stream) ack(a *tunnel.Ack) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.clock > 0 && a.Sequence >= s.clockStart {
+		s.ackedClock = s.clock
+	}
+}
+
+// update changes the target: another URL or other properties are a new source, on the same tunnel.
+func (s *stream) update(t assignment.Target, restart bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.target = t
+	if !restart {
+		return
+	}
+	s.endSession()
+	s.tracks, s.lead = tunnel.Tracks{}, nil
+	if s.action != tunnel.Stop {
+		s.source = tunnel.State{State: tunnel.Connecting}
+		s.wake.set()
+		s.report(false)
+		s.flush()
+	}
+}
+
+// next takes what is to be sent next, waiting for it if need be. It returns false once ctx has ended.
+func (s *stream) next(ctx context.Context) (queueItem, bool) {
+	for {
+		s.mutex.Lock()
+		now := time.Now()
+		item, ok := s.queue.pop(now)
+		s.gauge()
+		s.mutex.Unlock()
+		if ok {
+			if item.unit != nil {
+				s.metrics.QueueDelay.Observe(now.Sub(item.since).Seconds())
+			}
+			return item, true
+		}
+		select {
+		case <-ctx.Done():
+			return queueItem{}, false
+		case <-s.ready:
+		}
+	}
+}
+
+// The methods below are called with the mutex held.
+
+// sending says whether units go to the tunnel as they come.
+func (s *stream) sending() bool { return s.attached && s.heard && s.action == tunnel.Start }
+
+// stop ends the source.
+func (s *stream) stop() {
+	s.action = tunnel.Stop
+	s.endSession()
+	s.source = tunnel.State{State: tunnel.Idle}
+	s.wake.set()
+}
+
+// endSession ends the run of the source and forgets what came of it.
+func (s *stream) endSession() {
+	s.session++
+	if s.abort != nil {
+		s.abort()
+		s.abort = nil
+	}
+	s.gop.Reset()
+	s.queue.clearUnits()
+	s.missVideo()
+}
+
+// resume sends what there is in the cache and not in the cloud; from then on units go to the tunnel as they
+// come.
+func (s *stream) resume() {
+	units := s.gop.Units()
+	fresh := s.fresh
+	s.fresh = false
+	switch {
+	case len(units) == 0:
+		s.missVideo()
+	case fresh && s.queue.broken >= units[0].Sequence:
+		// The cloud takes for duplicates all that is older than what it has, so gaps of an earlier tunnel stay.
+		s.missVideo()
+	case !fresh && s.queue.sent >= units[0].Sequence: // still the same GOP
+		for len(units) > 0 && units[0].Sequence <= s.queue.sent {
+			units = units[1:]
+		}
+		s.send(units...)
+	default:
+		s.missVideo()
+		s.send(units...)
+	}
+}
+
+// missVideo makes all video go on at its next random access point.
+func (s *stream) missVideo() {
+	for i := range s.tracks.Tracks {
+		if t := &s.tracks.Tracks[i]; t.Kind == media.Video {
+			s.queue.miss(t.ID)
+		}
+	}
+}
+
+// send puts units into the queue, behind the tracks that they belong to.
+func (s *stream) send(units ...*media.AccessUnit) {
+	now := time.Now()
+	for _, u := range units {
+		t := media.Find(s.tracks.Tracks, u.Track)
+		if t == nil {
+			continue
+		}
+		s.announce()
+		s.queue.pushUnit(u, t.Kind == media.Video, s.clock, now)
+	}
+}
+
+func (s *stream) announce() {
+	if !s.announced && len(s.tracks.Tracks) > 0 {
+		s.announced = true
+		t := s.tracks
+		s.queue.pushMessage(&t)
+	}
+}
+
+// report tells the cloud the state if it has changed, or anyway.
+func (s *stream) report(anyway bool) {
+	st := s.source
+	if st.State == tunnel.Streaming && !s.sending() {
+		st.State = tunnel.Paused
+	}
+	st.Generation = s.generation
+	if s.attached && (anyway || st != s.reported) {
+		s.reported = st
+		s.queue.pushMessage(&st)
+	}
+}
+
+// flush lets the writer go on and brings the gauge up to date.
+func (s *stream) flush() {
+	s.gauge()
+	s.ready.set()
+}
+
+func (s *stream) gauge() {
+	if d := s.queue.bytes - s.gaugedBytes; d != 0 {
+		s.metrics.QueueBytes.Add(float64(d))
+		s.gaugedBytes = s.queue.bytes
+	}
+}

@@ -1,0 +1,168 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package v1alpha1 holds the sections that this project adds to cloudcore.yaml and edgecore.yaml:
+// their types, defaults and validation.
+package v1alpha1
+
+import (
+	"net"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// CloudDataStream is modules.cloudDataStream of cloudcore.yaml.
+type CloudDataStream struct {
+	// Enable turns the module on. Default false.
+	Enable bool `json:"enable"`
+	// Tunnel is where edges connect.
+	Tunnel TunnelServer `json:"tunnel"`
+	// Stream is where viewers connect.
+	Stream StreamServer `json:"stream"`
+	// Limits bound what one stream may hold in memory.
+	Limits StreamLimits `json:"limits"`
+}
+
+// TunnelServer is the edges' side of CloudDataStream.
+type TunnelServer struct {
+	// Listen is the address for edges. Default 0.0.0.0:10006.
+	Listen string `json:"listen"`
+	// CAFile, CertFile and KeyFile are PEM: the CA that signs edges' certificates, and the server's own.
+	CAFile   string `json:"tlsTunnelCAFile"`
+	CertFile string `json:"tlsTunnelCertFile"`
+	KeyFile  string `json:"tlsTunnelPrivateKeyFile"`
+	// MaxPayload bounds one access unit in bytes. Default 8 MiB.
+	MaxPayload int `json:"maxPayload"`
+}
+
+// Authentication is how viewers prove who they are.
+type Authentication string
+
+// AuthenticationNone lets everybody in who reaches the port. It must be written out.
+const AuthenticationNone Authentication = "none"
+
+// StreamServer is the viewers' side of CloudDataStream.
+type StreamServer struct {
+	// Listen is the address for viewers. Default 127.0.0.1:10005.
+	Listen string `json:"listen"`
+	// CertFile and KeyFile (PEM) turn TLS on for viewers. Both or neither.
+	CertFile string `json:"tlsStreamCertFile,omitempty"`
+	KeyFile  string `json:"tlsStreamPrivateKeyFile,omitempty"`
+	// Authentication has no default: none is the only mode so far and must be written out.
+	Authentication Authentication `json:"authentication"`
+	// WaitTimeout is how long a new viewer waits for a node or camera that is away. Default 10s.
+	WaitTimeout metav1.Duration `json:"waitTimeout"`
+	// HoldTime is how long viewers stay on a stream that has stalled. Default 60s.
+	HoldTime metav1.Duration `json:"holdTime"`
+	// StopGrace is how long a stream goes on without viewers. Default 10s.
+	StopGrace metav1.Duration `json:"stopGrace"`
+	// WriteTimeout is how long one write to a viewer may be stuck. Default 10s.
+	WriteTimeout metav1.Duration `json:"writeTimeout"`
+	// MaxLag is how far behind a viewer may be before it jumps to the newest random access point. Default 3s.
+	MaxLag metav1.Duration `json:"maxLag"`
+}
+
+// StreamLimits bound one stream's buffers.
+type StreamLimits struct {
+	// GOPBytes and GOPDuration bound the GOP cache. Defaults 16 MiB, 20s.
+	GOPBytes    int             `json:"gopBytes"`
+	GOPDuration metav1.Duration `json:"gopDuration"`
+	// OutputBytes bounds what one output keeps for its viewers. Default 32 MiB.
+	OutputBytes int `json:"outputBytes"`
+	// Viewers bounds the viewers of one stream. Default 1000.
+	Viewers int `json:"viewers"`
+}
+
+func duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+
+// NewDefaultCloudDataStream returns the section with every default filled in, disabled.
+func NewDefaultCloudDataStream() *CloudDataStream {
+	return &CloudDataStream{
+		Tunnel: TunnelServer{
+			Listen:     "0.0.0.0:10006",
+			CAFile:     "/etc/kubeedge/ca/rootCA.crt",
+			CertFile:   "/etc/kubeedge/certs/server.crt",
+			KeyFile:    "/etc/kubeedge/certs/server.key",
+			MaxPayload: 8 << 20,
+		},
+		Stream: StreamServer{
+			Listen:       "127.0.0.1:10005",
+			WaitTimeout:  duration(10 * time.Second),
+			HoldTime:     duration(60 * time.Second),
+			StopGrace:    duration(10 * time.Second),
+			WriteTimeout: duration(10 * time.Second),
+			MaxLag:       duration(3 * time.Second),
+		},
+		Limits: StreamLimits{
+			GOPBytes:    16 << 20,
+			GOPDuration: duration(20 * time.Second),
+			OutputBytes: 32 << 20,
+			Viewers:     1000,
+		},
+	}
+}
+
+// Validate reports every field that cannot work, by its path.
+func (c *CloudDataStream) Validate(path *field.Path) field.ErrorList {
+	if !c.Enable {
+		return nil
+	}
+	var errs field.ErrorList
+	t, s, l := path.Child("tunnel"), path.Child("stream"), path.Child("limits")
+	errs = append(errs, address(t.Child("listen"), c.Tunnel.Listen)...)
+	for _, f := range [...]struct{ name, value string }{
+		{"tlsTunnelCAFile", c.Tunnel.CAFile}, {"tlsTunnelCertFile", c.Tunnel.CertFile}, {"tlsTunnelPrivateKeyFile", c.Tunnel.KeyFile},
+	} {
+		if f.value == "" {
+			errs = append(errs, field.Required(t.Child(f.name), "a PEM file"))
+		}
+	}
+	errs = append(errs, atLeast(t.Child("maxPayload"), c.Tunnel.MaxPayload, 64<<10)...)
+	errs = append(errs, address(s.Child("listen"), c.Stream.Listen)...)
+	if (c.Stream.CertFile == "") != (c.Stream.KeyFile == "") {
+		errs = append(errs, field.Invalid(s.Child("tlsStreamCertFile"), c.Stream.CertFile, "a certificate and its key go together: set both or neither"))
+	}
+	switch c.Stream.Authentication {
+	case AuthenticationNone:
+	case "":
+		errs = append(errs, field.Required(s.Child("authentication"), `write "none" to let in everybody who reaches the port`))
+	default:
+		errs = append(errs, field.NotSupported(s.Child("authentication"), c.Stream.Authentication, []string{string(AuthenticationNone)}))
+	}
+	for _, d := range [...]struct {
+		name  string
+		value metav1.Duration
+	}{
+		{"waitTimeout", c.Stream.WaitTimeout}, {"holdTime", c.Stream.HoldTime}, {"stopGrace", c.Stream.StopGrace},
+		{"writeTimeout", c.Stream.WriteTimeout}, {"maxLag", c.Stream.MaxLag},
+	} {
+		errs = append(errs, positive(s.Child(d.name), d.value)...)
+	}
+	errs = append(errs, atLeast(l.Child("gopBytes"), c.Limits.GOPBytes, 64<<10)...)
+	errs = append(errs, positive(l.Child("gopDuration"), c.Limits.GOPDuration)...)
+	errs = append(errs, atLeast(l.Child("outputBytes"), c.Limits.OutputBytes, 64<<10)...)
+	return append(errs, atLeast(l.Child("viewers"), c.Limits.Viewers, 1)...)
+}
+
+func address(path *field.Path, value string) field.ErrorList {
+	if _, port, err := net.SplitHostPort(value); err != nil || port == "" {
+		return field.ErrorList{field.Invalid(path, value, "must be host:port")}
+	}
+	return nil
+}
+
+func atLeast(path *field.Path, value, least int) field.ErrorList {
+	if value < least {
+		return field.ErrorList{field.Invalid(path, value, "is too small to work")}
+	}
+	return nil
+}
+
+func positive(path *field.Path, value metav1.Duration) field.ErrorList {
+	if value.Duration <= 0 {
+		return field.ErrorList{field.Invalid(path, value.Duration.String(), "must be more than zero")}
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package harness runs the real modules of cloud and edge in one process: beehive, RTSP, WebSockets and TLS are real. Two things stand
+// in for what needs a cluster: Relay for CloudHub and EdgeHub, client-go's in-memory object tracker for kube-apiserver.
+// The demo and the integration tests run on it.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/kubeedge/beehive/pkg/core"
+	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
+	"github.com/kubeedge/datastream/cloud/pkg/streamrulecontroller"
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream"
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/client/clientset/versioned"
+	"github.com/kubeedge/datastream/pkg/client/clientset/versioned/fake"
+)
+
+// Options are what differs between a demo and a test.
+type Options struct {
+	// Node is the name of the edge node.
+	Node string
+	// Dir is an existing folder for certificates and the edge's store.
+	Dir string
+	// ListenViewers is the address for viewers; port 0 takes a free one.
+	ListenViewers string
+	// Tune may change the modules' configurations before they start.
+	Tune func(*v1alpha1.CloudDataStream, *v1alpha1.EdgeDataStream)
+}
+
+// Cluster is one cloud and one edge node.
+type Cluster struct {
+	// Client stands in for kube-apiserver: client-go's in-memory object tracker.
+	Client versioned.Interface
+	// Relay stands in for CloudHub and EdgeHub.
+	Relay *Relay
+	// Proxy is on the way from edge to TunnelServer.
+	Proxy *Proxy
+	// CA has signed the cloud's and the node's certificates.
+	CA *Authority
+	// Viewers is the address for viewers; Tunnels that of the TunnelServer, behind the proxy.
+	Viewers, Tunnels string
+
+	modules []*joined
+}
+
+// joined is a module whose Start somebody waits for, which beehive itself does not.
+type joined struct {
+	core.Module
+	done chan struct{}
+}
+
+func (j *joined) Start() {
+	defer close(j.done)
+	j.Module.Start()
+}
+
+// Start runs a cluster. Beehive's context is one for the process and ends only once, so a process has
+// one cluster in its life.
+func Start(o Options) (*Cluster, error) {
+	c := &Cluster{Client: fake.NewSimpleClientset(), Relay: &Relay{node: o.Node}}
+	cloud, edge, err := c.configure(o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Tune != nil {
+		o.Tune(cloud, edge)
+	}
+	if err := errors.Join(
+		cloud.Validate(field.NewPath("modules", "cloudDataStream")).ToAggregate(),
+		edge.Validate(field.NewPath("modules", "edgeDataStream")).ToAggregate(),
+	); err != nil {
+		c.Proxy.Close()
+		return nil, err
+	}
+	controller := v1alpha1.NewDefaultStreamRuleController()
+	controller.Enable = true
+	for _, m := range []core.Module{
+		c.Relay,
+		streamrulecontroller.New(controller, c.Client),
+		clouddatastream.New(cloud),
+		edgedatastream.New(edge),
+	} {
+		j := &joined{m, make(chan struct{})}
+		c.modules = append(c.modules, j)
+		core.Register(j)
+	}
+	core.StartModules()
+	return c, nil
+}
+
+func (c *Cluster) configure(o Options) (*v1alpha1.CloudDataStream, *v1alpha1.EdgeDataStream, error) {
+	var err error
+	if c.CA, err = NewAuthority(o.Dir); err != nil {
+		return nil, nil, err
+	}
+	cloud, edge := v1alpha1.NewDefaultCloudDataStream(), v1alpha1.NewDefaultEdgeDataStream()
+	cloud.Enable, edge.Enable = true, true
+	cloud.Tunnel.CAFile, edge.CAFile = c.CA.CAFile(), c.CA.CAFile()
+	if cloud.Tunnel.CertFile, cloud.Tunnel.KeyFile, err = c.CA.Server(); err != nil {
+		return nil, nil, err
+	}
+	if edge.CertFile, edge.KeyFile, err = c.CA.Node(o.Node); err != nil {
+		return nil, nil, err
+	}
+	if cloud.Stream.Listen, err = freeAddress(o.ListenViewers); err != nil {
+		return nil, nil, fmt.Errorf("listening for viewers: %w", err)
+	}
+	if cloud.Tunnel.Listen, err = freeAddress("127.0.0.1:0"); err != nil {
+		return nil, nil, err
+	}
+	cloud.Stream.Authentication = v1alpha1.AuthenticationNone
+	c.Viewers, c.Tunnels = cloud.Stream.Listen, cloud.Tunnel.Listen
+	if c.Proxy, err = NewProxy(c.Tunnels); err != nil {
+		return nil, nil, err
+	}
+	edge.NodeName, edge.Server = o.Node, "wss://"+c.Proxy.Address()
+	edge.StoreFile = filepath.Join(o.Dir, "assignment.json")
+	return cloud, edge, nil
+}
+
+// freeAddress replaces port 0 by one that is free now.
+func freeAddress(address string) (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// WaitReady returns when the cloud knows its rules.
+func (c *Cluster) WaitReady(ctx context.Context) error {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Viewers+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select { // nothing tells us that a port is open: ask again
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the cloud: %w", ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the modules as beehive does and waits until each has ended.
+func (c *Cluster) Stop() {
+	beehiveContext.Cancel()
+	var all sync.WaitGroup
+	for _, m := range c.modules {
+		all.Go(func() {
+			beehiveContext.Cleanup(m.Name())
+			<-m.done
+		})
+	}
+	all.Wait()
+	c.Proxy.Close()
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// Duration is a config duration.
+func Duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+
+// TempDir makes a folder that remove deletes.
+func TempDir() (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp("", "datastream")
+	return dir, func() { _ = os.RemoveAll(dir) }, err
+}
