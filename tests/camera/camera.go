@@ -49,13 +49,14 @@ type Config struct {
 
 // Camera is one running camera.
 type Camera struct {
-	cfg     Config
-	address string
-	server  *gortsplib.Server
-	stream  *gortsplib.ServerStream
-	player  *player
-	cancel  context.CancelFunc
-	wait    sync.WaitGroup
+	closeOnce sync.Once
+	cfg       Config
+	address   string
+	server    *gortsplib.Server
+	stream    *gortsplib.ServerStream
+	player    *player
+	cancel    context.CancelFunc
+	wait      sync.WaitGroup
 
 	sessions sessions
 }
@@ -168,12 +169,14 @@ func describe(clip *Clip) *description.Session {
 }
 
 // Close ends all sessions and waits for everything to stop. Another camera may then start on the same
-// address.
+// address. Only the first call counts.
 func (c *Camera) Close() {
-	c.cancel()
-	c.wait.Wait()
-	c.stream.Close()
-	c.server.Close()
+	c.closeOnce.Do(func() {
+		c.cancel()
+		c.wait.Wait()
+		c.stream.Close()
+		c.server.Close()
+	})
 }
 
 // Address returns the host and port the camera listens on.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -47,8 +48,8 @@ func run(m *testing.M) int {
 		Node: node, Dir: dir, ListenViewers: "127.0.0.1:0",
 		Tune: func(cloud *config.CloudDataStream, edge *config.EdgeDataStream) {
 			cloud.Stream.StopGrace = harness.Duration(300 * time.Millisecond)
-			cloud.Stream.WaitTimeout = harness.Duration(2 * time.Second)
-			cloud.Stream.WriteTimeout = harness.Duration(2 * time.Second)
+			cloud.Stream.WaitTimeout = harness.Duration(5 * time.Second)
+			cloud.Stream.WriteTimeout = harness.Duration(5 * time.Second)
 			edge.ReconnectMin, edge.ReconnectMax = harness.Duration(50*time.Millisecond), harness.Duration(500*time.Millisecond)
 			edge.Source.RetryMin, edge.Source.RetryMax = harness.Duration(50*time.Millisecond), harness.Duration(500*time.Millisecond)
 			edge.Source.StallTimeout = harness.Duration(2 * time.Second)
@@ -197,4 +198,24 @@ func waitSessions(t *testing.T, c *camera.Camera, want int) {
 	if err := c.WaitSessions(ctx, func(open, _ int) bool { return open == want }); err != nil {
 		t.Fatalf("waiting for %d RTSP sessions (now %d): %v", want, c.Sessions(), err)
 	}
+}
+
+// dials is how many tunnels the edge has connected so far, all streams together.
+func dials(t *testing.T) int {
+	t.Helper()
+	families, err := prometheus.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "datastream_edge_tunnel_dials_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			if metric.GetLabel()[0].GetValue() == "connected" {
+				return int(metric.GetCounter().GetValue())
+			}
+		}
+	}
+	return 0
 }

@@ -21,7 +21,7 @@ var formats = []string{"mp4", "ts", "mse"}
 // frame reaches everybody in order.
 func TestFanOut(t *testing.T) {
 	cam := startCamera(t, camera.Config{})
-	dials := cluster.Proxy.Dials()
+	before := dials(t)
 	stream := applyRule(t, "fan-out", cam.URL())
 	waitState(t, stream, "idle")
 
@@ -32,11 +32,8 @@ func TestFanOut(t *testing.T) {
 	for i := range 50 {
 		viewers = append(viewers, watch(t, stream, formats[i%len(formats)]))
 	}
-	for _, v := range viewers {
-		v.more(1)
-	}
 	for i, v := range viewers {
-		v.more(100)
+		v.wait("100 frames", func(f []frame) bool { return len(f) >= 100 })
 		v.mu.Lock()
 		checkOrder(t, fmt.Sprintf("viewer %d (%s)", i, v.name), v.frames)
 		v.mu.Unlock()
@@ -44,7 +41,7 @@ func TestFanOut(t *testing.T) {
 	if n := cam.TotalSessions(); n != 1 {
 		t.Errorf("the camera has seen %d RTSP sessions, want 1", n)
 	}
-	if n := cluster.Proxy.Dials() - dials; n != 1 {
+	if n := dials(t) - before; n != 1 {
 		t.Errorf("%d tunnels were dialled, want 1", n)
 	}
 }
@@ -55,7 +52,7 @@ func TestFirstPictureFromCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cam := startCamera(t, camera.Config{Clip: clip})
+	cam := startCamera(t, camera.Config{Clip: clip, Speed: 4})
 	stream := applyRule(t, "cache", cam.URL())
 	first := watch(t, stream, "mp4")
 	first.wait("a key frame and a second of others", func(f []frame) bool { return len(f) >= 25 && !f[len(f)-1].key })
@@ -79,7 +76,7 @@ func TestFirstPictureFromCache(t *testing.T) {
 // Without viewers the stream stops after the grace period; the tunnel stays and serves the next start.
 func TestStopsWithoutViewers(t *testing.T) {
 	cam := startCamera(t, camera.Config{})
-	dials := cluster.Proxy.Dials()
+	before := dials(t)
 	stream := applyRule(t, "on-demand", cam.URL())
 	waitState(t, stream, "idle")
 	if n := cam.TotalSessions(); n != 0 {
@@ -95,7 +92,7 @@ func TestStopsWithoutViewers(t *testing.T) {
 			t.Errorf("round %d: the camera has seen %d RTSP sessions", round, n)
 		}
 	}
-	if n := cluster.Proxy.Dials() - dials; n != 1 {
+	if n := dials(t) - before; n != 1 {
 		t.Errorf("%d tunnels were dialled, want 1", n)
 	}
 }

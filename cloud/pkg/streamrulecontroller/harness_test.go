@@ -61,11 +61,19 @@ func receiveOne[T any](t *testing.T, what string, ch <-chan T) T {
 	}
 }
 
-// timerClock is a fake clock that tells when its timers are to fire, so that a test steps it only once
-// the queue waits for it.
+// timerClock is a fake clock for the delaying queue. It tells when its timers are to fire, so that a test steps it only
+// once the queue waits for it; and each step is a beat of the queue's ticker, so that a timer which the queue sets
+// with the time of before the step is not missed.
 type timerClock struct {
 	*clocktesting.FakeClock
 	armed chan time.Time
+	beat  ticker
+}
+
+func newTimerClock() timerClock {
+	return timerClock{
+		FakeClock: clocktesting.NewFakeClock(start), armed: make(chan time.Time, 65536), beat: make(ticker, 1),
+	}
 }
 
 func (c timerClock) NewTimer(d time.Duration) clock.Timer {
@@ -74,6 +82,23 @@ func (c timerClock) NewTimer(d time.Duration) clock.Timer {
 	c.armed <- at
 	return timer
 }
+
+func (c timerClock) NewTicker(time.Duration) clock.Ticker { return c.beat }
+
+func (c timerClock) SetTime(at time.Time) {
+	c.FakeClock.SetTime(at)
+	select {
+	case c.beat <- at:
+	default: // one is still to come
+	}
+}
+
+func (c timerClock) Step(d time.Duration) { c.SetTime(c.Now().Add(d)) }
+
+type ticker chan time.Time
+
+func (t ticker) C() <-chan time.Time { return t }
+func (ticker) Stop()                 {}
 
 // harness is a controller with client-go's object tracker in place of kube-apiserver.
 type harness struct {
@@ -89,7 +114,7 @@ func newHarness(t *testing.T, objects ...runtime.Object) *harness {
 	client, watching := newTracker(objects...)
 	h := &harness{
 		T: t, outbox: newOutbox(), api: client.StreamrulesV1alpha1(),
-		clock: timerClock{FakeClock: clocktesting.NewFakeClock(start), armed: make(chan time.Time, 65536)},
+		clock: newTimerClock(),
 	}
 	noJitter := func(d time.Duration) time.Duration { return d }
 	h.c = newController(v1alpha1.NewDefaultStreamRuleController(), client, h.outbox, h.clock, noJitter)

@@ -127,8 +127,8 @@ func (r *rules) endpointUpdated(before, after any) {
 	}
 }
 
-// nodesOf is the function of the index byNode. The API server admits no other names than those it lets through, but
-// one with a slash would address another node's messages.
+// nodesOf is the function of the index byNode. It skips names that the CRD's validation refuses anyway: one with a
+// slash could address another node's messages.
 func nodesOf(obj any) ([]string, error) {
 	rule, ok := obj.(*streamrules.StreamRule)
 	if !ok {

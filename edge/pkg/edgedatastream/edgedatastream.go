@@ -126,7 +126,9 @@ func content(msg *model.Message) (assignment.Assignment, error) {
 	case assignment.Assignment:
 		return c, nil
 	case *assignment.Assignment:
-		return *c, nil
+		if c != nil {
+			return *c, nil
+		}
 	}
 	b, err := msg.GetContentData()
 	if err != nil {

@@ -103,16 +103,16 @@ func TestSendQueue(t *testing.T) {
 		"disposable first":                    {"Kbpbpb", "K1 p3 b4 p5 b6"},
 		"up to the newest key frame":          {"KpppKpp", "K5 p6 p7"},
 		"leading pictures go with their past": {"KpppKllp", "K5 p8"},
-		"behind the only key frame":           {"KpppppKp", "K7 p8"},
+		"behind the only key frame":           {"KpppppKp", "K1 K7 p8"},
 		"waits for a key frame":               {"Kpppppppa", "K1 a9"},
 		"sent key frame, dropped pictures":    {"K<pppppppKp", "K1 K9 p10"},
-		"audio last":                          {"KppaaaKaaa", "K7 a8 a9 a10"[0:0] + "a5 a6 K7 a8 a9 a10"[3:]},
+		"audio last":                          {"KppaaaKaaa", "a6 K7 a8 a9 a10"},
 		"too old":                             {"KppaKp4<", "K5"},
 		"late key frame stays":                {"K4", "K1"},
 		"old audio goes":                      {"aa4a", "a3"},
 		"discontinuity":                       {"Kp!Kp", "K1 p2 !K3 p4"},
 		"discontinuity moves on":              {"Kpp!KpKpp", "!K6 p7 p8"},
-		"messages stay":                       {"sKppptppKp", "s t K7 p8"},
+		"messages stay":                       {"sKppptppKp", "s K1 t K7 p8"},
 		"cleared":                             {"tKps_pa", "t s p3 a4"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestSendQueue(t *testing.T) {
 // Whatever comes and however slowly it leaves: what leaves is in order and can be decoded, and the queue keeps
 // its bounds.
 func TestSendQueueInvariants(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		const maxBytes, maxAge = 400, 2 * time.Second
 		q := newSendQueue(maxBytes, maxAge, func(string) {})

@@ -112,6 +112,8 @@ func (s *stream) expire() {
 	klog.InfoS("Camera session is closed, the tunnel is not back", "stream", s.key)
 	s.hold = nil
 	s.stop()
+	s.report(false)
+	s.flush()
 }
 
 // close ends what only the stream itself knows of. The puller has ended before.

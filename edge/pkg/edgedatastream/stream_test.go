@@ -29,7 +29,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	cfg := v1alpha1.NewDefaultEdgeDataStream()
-	cfg.Queue.Bytes = 1000
+	cfg.Queue.Bytes = 10000
 	r := &rig{stream: newStream(tunnel.StreamKey{}, target("test://"), cfg, nil, NewMetrics(prometheus.NewRegistry()))}
 	r.base = r.sequence
 	t.Cleanup(r.close)
@@ -45,11 +45,11 @@ func (r *rig) connect() {
 	r.session.Tracks([]media.Track{{ID: 0, Kind: media.Video}, {ID: 1, Kind: media.Audio}}, nil)
 }
 
-// push lets the source deliver video: K a key frame, p a picture, b a disposable one, each of 10 bytes; X is a
-// picture of 600 bytes, and a is audio.
+// push lets the source deliver video: K a key frame, p a picture, b a disposable one, each of 100 bytes; X is a
+// picture of 6000 bytes, and a is audio.
 func (r *rig) push(units string) {
 	for _, kind := range units {
-		u := &media.AccessUnit{PTS: int64(r.pushed), Capture: time.Now(), Payload: make([]byte, 10)}
+		u := &media.AccessUnit{PTS: int64(r.pushed), Capture: time.Now(), Payload: make([]byte, 100)}
 		r.pushed++
 		switch kind {
 		case 'K':
@@ -57,7 +57,7 @@ func (r *rig) push(units string) {
 		case 'b':
 			u.Disposable = true
 		case 'X':
-			u.Payload = make([]byte, 600)
+			u.Payload = make([]byte, 6000)
 		case 'a':
 			u.Track, u.RandomAccess = 1, true
 		}

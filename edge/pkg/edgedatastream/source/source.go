@@ -62,11 +62,11 @@ func (r Registry) New(rawURL string, spec Spec) (Source, error) {
 	if err != nil {
 		return nil, &Error{Reason: InvalidEndpoint, Message: "The endpoint's URL cannot be parsed."}
 	}
-	make, ok := r[strings.ToLower(u.Scheme)]
+	factory, ok := r[strings.ToLower(u.Scheme)]
 	if !ok {
 		return nil, &Error{Reason: InvalidEndpoint, Message: fmt.Sprintf("This node cannot read %q URLs, only %s.",
 			u.Scheme, strings.Join(slices.Sorted(maps.Keys(r)), ", "))}
 	}
 	spec.URL = u
-	return make(spec)
+	return factory(spec)
 }

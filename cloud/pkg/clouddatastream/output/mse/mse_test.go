@@ -263,7 +263,7 @@ func TestLateViewerBeginsAtRandomAccess(t *testing.T) {
 
 // TestSlowViewer has a viewer that never reads beside one that does.
 func TestSlowViewer(t *testing.T) {
-	f := setup(t, output.Config{MaxBytes: 64 << 20, MaxLag: time.Minute, WriteTimeout: 300 * time.Millisecond})
+	f := setup(t, output.Config{MaxBytes: 64 << 20, MaxLag: time.Minute, WriteTimeout: time.Second})
 	f.open(t, f.clip.Tracks)
 	dial(t, f)
 	c := dial(t, f)

@@ -51,13 +51,13 @@ function describe() {
   const state = now.status?.state;
   if (!now.linked) {
     if (!now.everLinked && !now.problem) return ["connecting", "Connecting", "Connecting", ""];
-    return ["reconnecting", "Reconnecting", now.picture ? "Reconnecting" : "No connection", [now.problem, picture].filter(Boolean).join(" ")];
+    return ["reconnecting", "Reconnecting", now.picture ? "Reconnecting" : "No connection", [now.problem, picture].filter(Boolean).join("\n")];
   }
   if (!now.playable) {
     return ["offline", "Not playable", "This browser cannot play the stream", `It is ${now.mime.split("codecs=")[1]}. Players such as VLC open ${sameStream("mp4")}.`];
   }
-  if (state === "away") return ["offline", "Camera offline", "The camera's node is not connected", [says, picture].filter(Boolean).join(" ")];
-  if (state === "failed") return ["offline", "Camera offline", "Camera offline", [says, picture].filter(Boolean).join(" ")];
+  if (state === "away") return ["offline", "Camera offline", "The camera's node is not connected", [says, picture].filter(Boolean).join("\n")];
+  if (state === "failed") return ["offline", "Camera offline", "Camera offline", [says, picture].filter(Boolean).join("\n")];
   if (state === "paused") return ["paused", "Paused", "The camera is paused", picture];
   if (state === "idle") return ["connecting", "Idle", "The camera is not streaming", says || picture];
   if (now.picture && age < STALE) {
@@ -143,7 +143,7 @@ function watch() {
   let fresh = false; // the next initialization segment is the first of its WebSocket
 
   link.addEventListener("open", () => {
-    Object.assign(now, { linked: true, everLinked: true, problem: "" });
+    Object.assign(now, { linked: true, everLinked: true, problem: "", sync: null, clock: [] });
     fresh = true;
     render();
   });

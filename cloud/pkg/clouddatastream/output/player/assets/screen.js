@@ -8,9 +8,11 @@ const KEEP = 15; // of past media, when trimming
 const KEEP_MOST = 30;
 const LEAST_CUSHION = 0.2; // media ahead of the picture, against jitter
 const MOST_CUSHION = 1.5;
-const BEHIND = 0.5; // above the cushion: play faster
-const FAR_BEHIND = 1.5; // play faster still
+const BEHIND = 0.35; // above the cushion: play faster
+const FAR_BEHIND = 1; // play faster still
 const TOO_FAR_BEHIND = 3; // jump
+const SETTLING = 1500; // ms after a start or a silence in which to jump rather: a burst comes, of what was kept
+const SILENCE = 1000; // ms
 
 const QUEUE_BYTES = 16 << 20;
 const JOIN_BYTES = 1 << 20; // fragments to append at once
@@ -29,6 +31,8 @@ export class Screen extends EventTarget {
   #queued = 0; // bytes
   #cushion = LEAST_CUSHION;
   #jump = true; // to the live edge with the next media
+  #settled = 0; // when it counts as started
+  #appended = 0; // when the newest media came
   #held = false;
   #mime = "";
 
@@ -39,7 +43,7 @@ export class Screen extends EventTarget {
     this.#video = video;
     video.disableRemotePlayback = true; // ManagedMediaSource insists
     video.addEventListener("waiting", () => {
-      if (!this.#held && !this.#jump) this.#cushion = Math.min(this.#cushion * 1.5, MOST_CUSHION);
+      if (!this.#held && !this.#jump && this.ahead < LEAST_CUSHION / 2) this.#cushion = Math.min(this.#cushion * 1.5, MOST_CUSHION);
     });
     video.addEventListener("error", () => {
       if (!this.#source) return;
@@ -76,6 +80,9 @@ export class Screen extends EventTarget {
       this.#emit("overflow");
       return;
     }
+    const now = performance.now();
+    if (now - this.#appended > SILENCE) this.#settled = now + SETTLING;
+    this.#appended = now;
     this.#push({ data });
   }
 
@@ -206,8 +213,9 @@ export class Screen extends EventTarget {
     const edge = this.#source && this.#edge();
     if (!edge || this.#held || video.seeking) return;
     const ahead = edge.end - video.currentTime;
-    if (this.#jump || ahead > TOO_FAR_BEHIND || ahead < 0 || video.currentTime < edge.start) {
-      if (ahead >= 0 && ahead < 0.05 && !this.#jump) return;
+    if (this.#jump) this.#settled = performance.now() + SETTLING;
+    const tooFar = performance.now() < this.#settled ? this.#cushion + BEHIND : TOO_FAR_BEHIND;
+    if (this.#jump || ahead > tooFar || ahead < 0 || video.currentTime < edge.start) {
       this.#jump = false;
       video.currentTime = Math.max(edge.start, edge.end - this.#cushion);
       video.playbackRate = 1;
