@@ -86,12 +86,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer cluster.Stop()
-	if err := applyRules(ctx, cluster, o); err != nil {
-		return err
-	}
 	ready, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if err := cluster.WaitReady(ready); err != nil {
+		return err
+	}
+	if err := applyRules(ctx, cluster, o); err != nil {
 		return err
 	}
 	page := "http://" + cluster.Viewers + viewPath

@@ -232,6 +232,7 @@ func TestConnReadTimeout(t *testing.T) {
 
 // Both ends are idle for many ReadTimeouts: pings, and the answers to them, are enough.
 func TestConnKeepAlive(t *testing.T) {
+	t.Parallel()
 	edge, ws := dialRaw(t)
 	cloud := NewConn(ws, Timing{PingInterval: 10 * time.Millisecond, ReadTimeout: 2 * time.Second, WriteTimeout: time.Minute}, testMaxPayload)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -291,6 +292,7 @@ func TestConnKeepAliveEndsWithTheSocket(t *testing.T) {
 
 // A message that takes many ReadTimeouts is fine for as long as its pieces come.
 func TestConnSlowMessage(t *testing.T) {
+	t.Parallel()
 	const step, pieces = 20 * time.Millisecond, 120 // 2.4 s in all
 	timing := patient
 	timing.ReadTimeout = 2 * time.Second

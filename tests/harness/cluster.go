@@ -21,6 +21,8 @@ import (
 	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/watch"
+	kubetesting "k8s.io/client-go/testing"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
 	"github.com/kubeedge/datastream/cloud/pkg/streamrulecontroller"
@@ -55,6 +57,7 @@ type Cluster struct {
 	// Viewers is the address for viewers; Tunnels that of the TunnelServer, behind the proxy.
 	Viewers, Tunnels string
 
+	watched <-chan struct{}
 	modules []*joined
 }
 
@@ -72,7 +75,8 @@ func (j *joined) Start() {
 // Start runs a cluster. Beehive's context is one for the process and ends only once, so a process has
 // one cluster in its life.
 func Start(o Options) (*Cluster, error) {
-	c := &Cluster{Client: fake.NewSimpleClientset(), Relay: &Relay{node: o.Node}}
+	client, watched := newTracker()
+	c := &Cluster{Client: client, Relay: &Relay{node: o.Node}, watched: watched}
 	cloud, edge, err := c.configure(o)
 	if err != nil {
 		return nil, err
@@ -101,6 +105,28 @@ func Start(o Options) (*Cluster, error) {
 	}
 	core.StartModules()
 	return c, nil
+}
+
+// newTracker makes the stand-in for kube-apiserver, and a channel that is closed once rules and endpoints are watched. What
+// is created between an informer's list and its watch is lost here, other than in an API server.
+func newTracker() (*fake.Clientset, <-chan struct{}) {
+	client := fake.NewSimpleClientset()
+	watched := make(chan struct{})
+	var mu sync.Mutex
+	missing := map[string]bool{"streamrules": true, "streamruleendpoints": true}
+	client.PrependWatchReactor("*", func(action kubetesting.Action) (bool, watch.Interface, error) {
+		w, err := client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+		mu.Lock()
+		defer mu.Unlock()
+		if missing[action.GetResource().Resource] {
+			delete(missing, action.GetResource().Resource)
+			if len(missing) == 0 {
+				close(watched)
+			}
+		}
+		return true, w, err
+	})
+	return client, watched
 }
 
 func (c *Cluster) configure(o Options) (*v1alpha1.CloudDataStream, *v1alpha1.EdgeDataStream, error) {
@@ -144,8 +170,13 @@ func freeAddress(address string) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// WaitReady returns when the cloud knows its rules.
+// WaitReady returns when the cloud knows its rules and hears of new ones.
 func (c *Cluster) WaitReady(ctx context.Context) error {
+	select {
+	case <-c.watched:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the controller: %w", ctx.Err())
+	}
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Viewers+"/readyz", nil)
 		if err != nil {

@@ -189,27 +189,24 @@ func (t *TunnelServer) serveTunnel(ctx context.Context, conn *tunnel.Conn, video
 		return
 	}
 	klog.InfoS("Tunnel connected", "stream", video.key.String(), "epoch", s.hello.Epoch, "revision", s.hello.Revision)
-	t.note(s.hello.Node, s.hello.Revision, 1)
+	t.note(s.hello.Node, func(r *assignment.Report) { r.Revision, r.Tunnels = s.hello.Revision, r.Tunnels+1 })
 	t.metrics.tunnels.Inc()
 	err = s.run(ctx)
 	t.metrics.tunnels.Dec()
-	t.note(s.hello.Node, "", -1)
+	t.note(s.hello.Node, func(r *assignment.Report) { r.Tunnels-- })
 	_ = conn.Close(closeCode(err), err.Error())
 	klog.InfoS("Tunnel ended", "stream", video.key.String(), "epoch", s.hello.Epoch, "err", err)
 }
 
-// note keeps what is known of a node and reports it. An empty revision is not news.
-func (t *TunnelServer) note(node, revision string, tunnels int) {
+// note changes what is known of a node and reports it.
+func (t *TunnelServer) note(node string, change func(*assignment.Report)) {
 	t.mu.Lock()
 	n := t.nodes[node]
 	if n == nil {
 		n = &assignment.Report{Node: node}
 		t.nodes[node] = n
 	}
-	if revision != "" {
-		n.Revision = revision
-	}
-	n.Tunnels += tunnels
+	change(n)
 	report := *n
 	t.mu.Unlock()
 	t.report(report)
@@ -225,6 +222,6 @@ func (t *TunnelServer) handleRevision(req *restful.Request, resp *restful.Respon
 		writeStatus(resp, http.StatusBadRequest, metav1.StatusReasonBadRequest, "decoding revision: "+err.Error())
 		return
 	}
-	t.note(node, body.Revision, 0)
+	t.note(node, func(r *assignment.Report) { r.Revision = body.Revision })
 	resp.WriteHeader(http.StatusNoContent)
 }

@@ -55,12 +55,6 @@ func (c *channel) apply(t assignment.Target) {
 	}
 }
 
-func (s *stream) current() assignment.Target {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	return s.target
-}
-
 // connect dials the tunnel for ever.
 func (c *channel) connect(ctx context.Context) {
 	retry := backoff{min: c.config.ReconnectMin.Duration, max: c.config.ReconnectMax.Duration}

@@ -13,6 +13,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -69,11 +71,12 @@ func newCloud(t *testing.T) (*cloud, *v1alpha1.EdgeDataStream) {
 	ca.issue(t, "system:node:"+testNode).write(t, cfg.CertFile, cfg.KeyFile)
 	writePEM(t, cfg.CAFile, "CERTIFICATE", ca.cert.Raw)
 
-	c := &cloud{links: make(chan *link, 64), revisions: make(chan string, 64)}
+	c := &cloud{links: make(chan *link, 1024), revisions: make(chan string, 64)}
 	c.Server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	c.TLS = &tls.Config{Certificates: []tls.Certificate{server.tls()}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+	c.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that the test's end cuts
 	c.StartTLS()
 	t.Cleanup(func() {
 		c.Close()

@@ -50,7 +50,7 @@ func (s store) save(a assignment.Assignment) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			os.Remove(f.Name())
+			_ = os.Remove(f.Name())
 			err = fmt.Errorf("storing assignment: %w", err)
 		}
 	}()

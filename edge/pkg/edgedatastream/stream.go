@@ -164,6 +164,13 @@ func (s *stream) ack(a *tunnel.Ack) {
 	}
 }
 
+// current is the target as it is now.
+func (s *stream) current() assignment.Target {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.target
+}
+
 // update changes the target: another URL or other properties are a new source, on the same tunnel.
 func (s *stream) update(t assignment.Target, restart bool) {
 	s.mutex.Lock()

@@ -244,7 +244,7 @@ func TestBatchesAreBounded(t *testing.T) {
 
 // Readers in parallel, each fast enough, see everything in order.
 func TestManyReaders(t *testing.T) {
-	const readers, chunks = 50, 5000
+	const readers, chunks = 50, 2000
 	var kept atomic.Int64
 	l := &Log[int]{MaxBytes: 1 << 30, MaxLag: time.Hour, OnSize: func(d int) { kept.Add(int64(d)) }, OnSkip: func() { t.Error("a skip") }}
 	l.Append(0, 10, true, epoch)
@@ -295,7 +295,7 @@ func TestManyReaders(t *testing.T) {
 
 // Slow readers who lose the race with eviction still see an order without holes between random access points.
 func TestSlowReadersInParallel(t *testing.T) {
-	const chunks = 20000
+	const chunks = 5000
 	var skips atomic.Int64
 	l := &Log[int]{MaxBytes: 300, MaxLag: 20 * time.Second, OnSkip: func() { skips.Add(1) }}
 	var all sync.WaitGroup
