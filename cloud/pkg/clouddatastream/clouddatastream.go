@@ -26,19 +26,30 @@ import (
 
 // CloudDataStream is the beehive module.
 type CloudDataStream struct {
-	enable bool
+	enable  bool
+	options []Option
 }
 
 var _ core.Module = (*CloudDataStream)(nil)
 
+// Option changes what a Server is made of.
+type Option func(*options)
+
+type options struct {
+	credentials Credentials
+}
+
+// WithCredentials replaces the PEM files of the configuration.
+func WithCredentials(c Credentials) Option { return func(o *options) { o.credentials = c } }
+
 // New configures the module.
-func New(c *v1alpha1.CloudDataStream) *CloudDataStream {
+func New(c *v1alpha1.CloudDataStream, options ...Option) *CloudDataStream {
 	config.InitConfigure(c)
-	return &CloudDataStream{enable: c.Enable}
+	return &CloudDataStream{enable: c.Enable, options: options}
 }
 
 // Register configures the module and makes it known to beehive.
-func Register(c *v1alpha1.CloudDataStream) { core.Register(New(c)) }
+func Register(c *v1alpha1.CloudDataStream, options ...Option) { core.Register(New(c, options...)) }
 
 // Name is the module's name.
 func (*CloudDataStream) Name() string { return assignment.CloudModule }
@@ -52,7 +63,7 @@ func (c *CloudDataStream) Enable() bool { return c.enable }
 // Start runs the module until beehive's context ends.
 func (c *CloudDataStream) Start() {
 	ctx := beehiveContext.GetContext()
-	srv := NewServer(&config.Config, sendReport)
+	srv := NewServer(&config.Config, sendReport, c.options...)
 	var receiver sync.WaitGroup
 	receiver.Go(func() { receive(ctx, srv) })
 	if err := srv.ListenAndServe(ctx); err != nil {
@@ -94,13 +105,17 @@ type Server struct {
 }
 
 // NewServer makes the servers. report is called, from any goroutine, with what nodes say they run.
-func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report)) *Server {
+func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report), opts ...Option) *Server {
+	o := options{credentials: fileCredentials{cfg.Tunnel}}
+	for _, apply := range opts {
+		apply(&o)
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := newMetrics(reg)
 	streams := newStreamServer(cfg, m, reg)
 	reg.MustRegister(newGOPCollector(streams))
-	return &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg.Tunnel, streams, report, m)}
+	return &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg.Tunnel, o.credentials, streams, report, m)}
 }
 
 // Apply makes the streams of one node what its directory says.

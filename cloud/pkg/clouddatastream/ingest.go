@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -62,6 +63,8 @@ func (v *VideoSession) disconnect(s *Session) {
 func (v *VideoSession) setState(s *Session, m *tunnel.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	// People read these; what is longer than a sentence or two is no message.
+	m.Reason, m.Message = clip(m.Reason, 64), clip(m.Message, 512)
 	if v.session != s || v.source == *m {
 		return
 	}
@@ -168,4 +171,12 @@ func tracksEqual(a, b []media.Track) bool {
 			bytes.Equal(x.VPS, y.VPS) && bytes.Equal(x.SPS, y.SPS) && bytes.Equal(x.PPS, y.PPS) &&
 			bytes.Equal(x.Config, y.Config) && x.Format == y.Format
 	})
+}
+
+// clip cuts text to n bytes, at a character.
+func clip(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "")
 }

@@ -6,13 +6,11 @@ package clouddatastream
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +32,9 @@ const (
 	nodeOrganization     = "system:nodes"
 )
 
+// credentialsInterval is how often credentials that are not there yet are looked for.
+const credentialsInterval = time.Second
+
 // TunnelServer is where edges connect: one WebSocket per target, over mutual TLS.
 type TunnelServer struct {
 	cfg      v1alpha1.TunnelServer
@@ -44,15 +45,17 @@ type TunnelServer struct {
 	refusals *refusalLog
 	upgrader websocket.Upgrader
 
+	credentials Credentials
+
 	sessions sync.WaitGroup
 	mu       sync.Mutex
 	nodes    map[string]*assignment.Report // the newest of each node that has been here
 }
 
-func newTunnelServer(cfg v1alpha1.TunnelServer, streams *StreamServer, report func(assignment.Report), m *metrics) *TunnelServer {
+func newTunnelServer(cfg v1alpha1.TunnelServer, credentials Credentials, streams *StreamServer, report func(assignment.Report), m *metrics) *TunnelServer {
 	return &TunnelServer{
 		cfg: cfg, timing: tunnel.DefaultTiming, streams: streams, report: report, metrics: m,
-		refusals: newRefusalLog(),
+		refusals: newRefusalLog(), credentials: credentials,
 		upgrader: websocket.Upgrader{
 			Subprotocols:     []string{tunnel.Subprotocol},
 			HandshakeTimeout: 10 * time.Second,
@@ -64,7 +67,7 @@ func newTunnelServer(cfg v1alpha1.TunnelServer, streams *StreamServer, report fu
 
 // Serve accepts tunnels on l until ctx ends, and returns when all of them have ended.
 func (t *TunnelServer) Serve(ctx context.Context, l net.Listener) error {
-	tlsConfig, err := t.tlsConfig()
+	tlsConfig, err := t.tlsConfig(ctx)
 	if err != nil {
 		l.Close()
 		return err
@@ -93,35 +96,39 @@ func (t *TunnelServer) container() *restful.Container {
 	return c
 }
 
-// tlsConfig asks for a client certificate of the CA, and reads its files anew for each handshake, since they rotate.
-func (t *TunnelServer) tlsConfig() (*tls.Config, error) {
-	load := func() (*tls.Config, error) {
-		pem, err := os.ReadFile(t.cfg.CAFile)
+// tlsConfig waits until there are credentials, and then asks for them anew for each handshake, since they rotate.
+func (t *TunnelServer) tlsConfig(ctx context.Context) (*tls.Config, error) {
+	load := func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		ca, cert, err := t.credentials.Load()
 		if err != nil {
-			return nil, fmt.Errorf("reading the CA of edges: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading the CA of edges: no certificate in %s", t.cfg.CAFile)
-		}
-		cert, err := tls.LoadX509KeyPair(t.cfg.CertFile, t.cfg.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the tunnel server's certificate: %w", err)
+			return nil, fmt.Errorf("loading the tunnel server's credentials: %w", err)
 		}
 		return &tls.Config{
 			MinVersion:   tls.VersionTLS12,
 			ClientAuth:   tls.RequireAndVerifyClientCert,
-			ClientCAs:    pool,
+			ClientCAs:    ca,
 			Certificates: []tls.Certificate{cert},
 			NextProtos:   []string{"http/1.1"}, // a WebSocket needs it
 		}, nil
 	}
-	cfg, err := load()
-	if err != nil {
-		return nil, err
+	retry := time.NewTicker(credentialsInterval)
+	defer retry.Stop()
+	for said := false; ; {
+		cfg, err := load(nil)
+		if err == nil {
+			cfg.GetConfigForClient = load
+			return cfg, nil
+		}
+		if !said {
+			klog.InfoS("Waiting for credentials", "err", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-retry.C:
+		}
 	}
-	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return load() }
-	return cfg, nil
 }
 
 // nodeOf returns the node that the client certificate was issued to.

@@ -88,7 +88,7 @@ func (s *ByteStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		waitForClose(buffered.Reader)
 	})
 	chunked := r.ProtoAtLeast(1, 1)
-	if err := s.stream(ctx, conn, s.head(w.Header(), chunked), chunked); errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := s.stream(ctx, conn, s.head(w.Header(), chunked), chunked); errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		s.Config.Metrics.Stuck.WithLabelValues(s.Name).Inc()
 	}
 	conn.Close()
@@ -134,14 +134,18 @@ func (s *ByteStream) stream(ctx context.Context, conn net.Conn, head []byte, chu
 	defer context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })()
 	written := s.Config.Metrics.Bytes.WithLabelValues(s.Name)
 	write := func(b ...[]byte) error {
-		_ = conn.SetWriteDeadline(time.Now().Add(s.Config.WriteTimeout))
-		if ctx.Err() != nil {
-			return ctx.Err()
+		for buffers := net.Buffers(b); len(buffers) > 0; {
+			_ = conn.SetWriteDeadline(time.Now().Add(s.Config.WriteTimeout))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			n, err := buffers.WriteTo(conn)
+			written.Add(float64(n))
+			if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+				return err // one who takes some of it is slow, not stuck
+			}
 		}
-		buffers := net.Buffers(b)
-		n, err := buffers.WriteTo(conn)
-		written.Add(float64(n))
-		return err
+		return nil
 	}
 	if err := write(head); err != nil {
 		return err

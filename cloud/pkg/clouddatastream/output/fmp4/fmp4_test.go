@@ -8,6 +8,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	mcfmp4 "github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4"
 
@@ -23,6 +24,15 @@ func newMuxer(t testing.TB, tracks []media.Track) *fmp4.Muxer {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func fragment(t testing.TB, m *fmp4.Muxer, u *media.AccessUnit) []byte {
+	t.Helper()
+	b, err := m.Fragment(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func parseInit(t *testing.T, m *fmp4.Muxer) map[int]*mcfmp4.InitTrack {
@@ -63,7 +73,7 @@ func TestRoundTrip(t *testing.T) {
 				checkTrack(t, init, &clip.Tracks[i])
 			}
 			for i, u := range clip.Units {
-				part, pt, s := parseSample(t, m.AppendFragment(nil, u))
+				part, pt, s := parseSample(t, fragment(t, m, u))
 				if part.SequenceNumber != uint32(i+1) {
 					t.Fatalf("unit %d: sequence number %d", i, part.SequenceNumber)
 				}
@@ -136,7 +146,7 @@ func TestSubset(t *testing.T) {
 	if s := m.Skipped(); len(s) != 1 || s[0].Codec != "pcma" || s[0].Reason == "" {
 		t.Errorf("skipped %+v", s)
 	}
-	if b := m.AppendFragment(nil, &media.AccessUnit{Track: 7, Payload: []byte{1}}); len(b) != 0 {
+	if b := fragment(t, m, &media.AccessUnit{Track: 7, Payload: []byte{1}}); len(b) != 0 {
 		t.Errorf("%d bytes for a track that is left out", len(b))
 	}
 	if _, err := fmp4.NewMuxer([]media.Track{g711}); !errors.Is(err, fmp4.ErrNoTrack) {
@@ -161,7 +171,7 @@ func TestDuration(t *testing.T) {
 		{12000 + 20*int64(rate), 3000}, //
 	} {
 		u := &media.AccessUnit{Track: video.ID, PTS: c.dts, Payload: []byte{0, 0, 0, 1, 0x65}}
-		if _, _, s := parseSample(t, m.AppendFragment(nil, u)); s.Duration != c.want {
+		if _, _, s := parseSample(t, fragment(t, m, u)); s.Duration != c.want {
 			t.Errorf("at %d: %d ticks, want %d", c.dts, s.Duration, c.want)
 		}
 	}
@@ -171,7 +181,7 @@ func TestNegativeDecodingTime(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.H264)
 	m := newMuxer(t, clip.Tracks)
 	u := &media.AccessUnit{Track: m.Lead(), PTS: 100, DTSOffset: 300, Payload: []byte{0, 0, 0, 1, 0x65}}
-	if _, pt, s := parseSample(t, m.AppendFragment(nil, u)); pt.BaseTime != 0 || s.PTSOffset != 100 {
+	if _, pt, s := parseSample(t, fragment(t, m, u)); pt.BaseTime != 0 || s.PTSOffset != 100 {
 		t.Errorf("decoding time %d, offset %d", pt.BaseTime, s.PTSOffset)
 	}
 }
@@ -208,7 +218,7 @@ func TestContinue(t *testing.T) {
 	m := newMuxer(t, clip.Tracks)
 	key := &media.AccessUnit{Track: video.ID, RandomAccess: true, Payload: media.JoinNALUs([][]byte{{0x65, 1}})}
 	payload := func() []byte {
-		_, _, s := parseSample(t, m.AppendFragment(nil, key))
+		_, _, s := parseSample(t, fragment(t, m, key))
 		return s.Payload
 	}
 	m.Continue(clip.Tracks)
@@ -225,15 +235,57 @@ func TestContinue(t *testing.T) {
 	}
 }
 
+// TestDelimiter has payloads that begin with an access unit delimiter, which parameter sets take the place of.
+func TestDelimiter(t *testing.T) {
+	for _, c := range []struct {
+		clip      string
+		delimiter []byte
+	}{
+		{cliptest.H264, []byte{0x09, 0x10}},
+		{cliptest.H265, []byte{0x46, 0x01, 0x10}},
+	} {
+		before := cliptest.Load(t, c.clip).Tracks[:1]
+		video := before[0]
+		video.PPS = append(bytes.Clone(video.PPS), 0x80)
+		m := newMuxer(t, before)
+		if !m.Continue([]media.Track{video}) {
+			t.Fatal("does not continue")
+		}
+		slice := []byte{0x26, 1, 2}
+		u := &media.AccessUnit{Track: video.ID, RandomAccess: true, Payload: media.JoinNALUs([][]byte{c.delimiter, slice})}
+		_, _, s := parseSample(t, fragment(t, m, u))
+		want := [][]byte{video.SPS, video.PPS, slice}
+		if video.Codec == media.H265 {
+			want = append([][]byte{video.VPS}, want...)
+		}
+		if !bytes.Equal(s.Payload, media.JoinNALUs(want)) {
+			t.Errorf("%s: got %x", video.Codec, s.Payload)
+		}
+	}
+}
+
+// TestHEVC compares the sample entry to the SPS, bit by bit where players look.
+func TestHEVC(t *testing.T) {
+	tracks := cliptest.Load(t, cliptest.H265).Tracks[:1]
+	segment := newMuxer(t, tracks).Init()
+	if bytes.Contains(segment, []byte("hev1")) || !bytes.Contains(segment, []byte("hvc1")) {
+		t.Error("the sample entry is not hvc1")
+	}
+	_, record, _ := bytes.Cut(segment, []byte("hvcC"))
+	sps := h264.EmulationPreventionRemove(tracks[0].SPS)
+	if got, want := record[1:13], sps[3:15]; !bytes.Equal(got, want) {
+		t.Errorf("profile, tier and level are %x, want %x", got, want)
+	}
+}
+
 func BenchmarkFragment(b *testing.B) {
 	clip := cliptest.Load(b, cliptest.H264)
 	m := newMuxer(b, clip.Tracks)
 	u := &media.AccessUnit{Track: m.Lead(), Payload: make([]byte, 16<<10)}
-	var buf []byte
 	b.ReportAllocs()
 	b.SetBytes(int64(len(u.Payload)))
 	for b.Loop() {
 		u.PTS += 3600
-		buf = m.AppendFragment(buf[:0], u)
+		fragment(b, m, u)
 	}
 }

@@ -4,12 +4,14 @@
 package fmp4
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"strings"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4"
 
 	"github.com/kubeedge/datastream/pkg/media"
 )
@@ -32,33 +34,26 @@ func contentType(tracks []*track) string {
 func codecsParameter(tracks []*track) string {
 	codecs := make([]string, len(tracks))
 	for i, t := range tracks {
-		codecs[i] = t.codec
+		codecs[i] = t.name
 	}
 	return fmt.Sprintf("; codecs=%q", strings.Join(codecs, ","))
 }
 
-// codecString names a track's codec, profile and level (RFC 6381, 3.3 and 3.4; ISO/IEC 14496-15, Annex E).
-func codecString(t *track) (string, error) {
-	switch t.Codec {
-	case media.H264:
-		if len(t.SPS) < 4 {
-			return "", fmt.Errorf("SPS of %d bytes", len(t.SPS))
+// codecName names a codec, its profile and level (RFC 6381, 3.3 and 3.4; ISO/IEC 14496-15, Annex E).
+func codecName(codec mp4.Codec) (string, error) {
+	switch c := codec.(type) {
+	case *mp4.CodecH264:
+		if len(c.SPS) < 4 {
+			return "", fmt.Errorf("SPS of %d bytes", len(c.SPS))
 		}
-		return fmt.Sprintf("avc1.%02x%02x%02x", t.SPS[1], t.SPS[2], t.SPS[3]), nil
-	case media.H265:
-		p, err := parseHEVCProfile(t.SPS)
-		if err != nil {
-			return "", err
-		}
-		return p.String(), nil
-	case media.AAC:
-		var c mpeg4audio.AudioSpecificConfig
-		if err := c.Unmarshal(t.Config); err != nil {
-			return "", fmt.Errorf("parsing AudioSpecificConfig: %w", err)
-		}
-		objectType := c.Type
-		if c.ExtensionType != 0 {
-			objectType = c.ExtensionType
+		return fmt.Sprintf("avc1.%02x%02x%02x", c.SPS[1], c.SPS[2], c.SPS[3]), nil
+	case *mp4.CodecH265:
+		p, err := parseHEVCProfile(c.SPS)
+		return p.String(), err
+	case *mp4.CodecMPEG4Audio:
+		objectType := c.Config.Type
+		if c.Config.ExtensionType != 0 {
+			objectType = c.Config.ExtensionType
 		}
 		return fmt.Sprintf("mp4a.40.%d", objectType), nil
 	default:
@@ -66,47 +61,30 @@ func codecString(t *track) (string, error) {
 	}
 }
 
-// hevcProfile is the general part of profile_tier_level (ITU-T H.265, 7.3.3) as it stands in the SPS.
-type hevcProfile struct {
-	sps  []byte // without emulation prevention
-	head byte   // general_profile_space, general_tier_flag, general_profile_idc
-	// compatibility holds general_profile_compatibility_flag, the first one as the most significant bit.
-	compatibility uint32
-	constraints   [6]byte
-	level         byte
-}
+// hevcProfile is the general part of profile_tier_level (ITU-T H.265, 7.3.3) without emulation prevention: one byte of
+// profile space, tier and profile, four of compatibility flags, six of constraint flags, and the level.
+type hevcProfile [12]byte
 
-func parseHEVCProfile(sps []byte) (*hevcProfile, error) {
+func parseHEVCProfile(sps []byte) (hevcProfile, error) {
 	b := h264.EmulationPreventionRemove(sps) // H.265 has the same
 	if len(b) < 15 {
-		return nil, fmt.Errorf("SPS of %d bytes", len(sps))
+		return hevcProfile{}, fmt.Errorf("SPS of %d bytes", len(sps))
 	}
-	// Two bytes of NAL unit header, one of IDs and layers.
-	return &hevcProfile{
-		sps:           b,
-		head:          b[3],
-		compatibility: uint32(b[4])<<24 | uint32(b[5])<<16 | uint32(b[6])<<8 | uint32(b[7]),
-		constraints:   [6]byte(b[8:14]),
-		level:         b[14],
-	}, nil
+	return hevcProfile(b[3:15]), nil // behind two bytes of NAL unit header, one of IDs and layers
 }
 
-func (p *hevcProfile) String() string {
+func (p hevcProfile) String() string {
 	var s strings.Builder
 	s.WriteString("hvc1.")
-	if space := p.head >> 6; space > 0 {
+	if space := p[0] >> 6; space > 0 {
 		s.WriteByte('A' + space - 1)
 	}
 	tier := 'L'
-	if p.head&0x20 != 0 {
+	if p[0]&0x20 != 0 {
 		tier = 'H'
 	}
-	fmt.Fprintf(&s, "%d.%X.%c%d", p.head&0x1f, bits.Reverse32(p.compatibility), tier, p.level)
-	last := len(p.constraints)
-	for last > 0 && p.constraints[last-1] == 0 {
-		last--
-	}
-	for _, c := range p.constraints[:last] {
+	fmt.Fprintf(&s, "%d.%X.%c%d", p[0]&0x1f, bits.Reverse32(binary.BigEndian.Uint32(p[1:])), tier, p[11])
+	for _, c := range bytes.TrimRight(p[5:11], "\x00") {
 		fmt.Fprintf(&s, ".%X", c)
 	}
 	return s.String()

@@ -2,17 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package fmp4 turns access units into fragmented MP4 (ISO/IEC 14496-12, 8.8): an initialization segment, then one
-// fragment (moof and mdat) for each access unit. It writes the boxes itself: a fragment's header has
-// always the same shape, which makes it a hundred bytes to append instead of a tree to marshal.
+// fragment (moof and mdat) for each access unit.
 package fmp4
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/opus"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
+	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4/seekablebuffer"
 
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
@@ -27,19 +25,10 @@ type Muxer struct {
 	tracks   []*track
 	skipped  []tunnel.SkippedTrack
 	mime     string
+	init     []byte
 	sequence uint32
-	inBand   bool
-}
-
-// track is a track that is carried.
-type track struct {
-	media.Track
-	codec     string // RFC 6381
-	frame     uint32 // ticks of an AAC frame
-	dts       int64  // of the newest unit
-	started   bool
-	distance  uint32 // between the newest two units, in ticks
-	parameter []byte // the parameter sets, each behind its length
+	inBand   bool // the parameter sets are no longer those that viewers began with
+	buf      seekablebuffer.Buffer
 }
 
 // NewMuxer makes a muxer for those of the tracks that MP4 carries. The error is ErrNoTrack where there are none.
@@ -57,43 +46,13 @@ func NewMuxer(tracks []media.Track) (*Muxer, error) {
 		return nil, ErrNoTrack
 	}
 	m.mime = contentType(m.tracks) + codecsParameter(m.tracks)
-	return m, nil
-}
-
-func newTrack(mt *media.Track) (*track, error) {
-	t := &track{Track: *mt, distance: uint32(max(mt.ClockRate/firstRate, 1))}
-	switch t.Codec {
-	case media.H264:
-		t.parameter = media.JoinNALUs([][]byte{t.SPS, t.PPS})
-	case media.H265:
-		t.parameter = media.JoinNALUs([][]byte{t.VPS, t.SPS, t.PPS})
-	case media.AAC:
-		var c mpeg4audio.AudioSpecificConfig
-		if err := c.Unmarshal(t.Config); err != nil {
-			return nil, fmt.Errorf("parsing AudioSpecificConfig: %w", err)
-		}
-		t.Channels = c.ChannelCount
-		t.frame = aacFrame(&c, t.ClockRate)
-	case media.Opus:
-		if t.Channels > 2 {
-			return nil, errors.New("more than two channels")
-		}
-	default:
-		return nil, errors.New("not carried in MP4")
-	}
 	var err error
-	t.codec, err = codecString(t)
-	return t, err
+	m.init, err = marshalInit(m.tracks)
+	return m, err
 }
 
-// aacFrame is the length of an AAC frame in ticks: 1024 or 960 samples (ISO/IEC 14496-3, 4.5.2.1.1).
-func aacFrame(c *mpeg4audio.AudioSpecificConfig, clockRate int) uint32 {
-	samples := 1024
-	if c.FrameLengthFlag {
-		samples = 960
-	}
-	return uint32(samples * clockRate / max(c.SampleRate, 1))
-}
+// Init returns the initialization segment: ftyp and moov.
+func (m *Muxer) Init() []byte { return m.init }
 
 // Lead is the ID of the track whose random access points are the run's.
 func (m *Muxer) Lead() uint8 {
@@ -122,18 +81,54 @@ func (m *Muxer) Continue(tracks []media.Track) bool {
 	if err != nil || len(next.tracks) != len(m.tracks) {
 		return false
 	}
-	changed := m.inBand
+	next.sequence, next.inBand = m.sequence, m.inBand
 	for i, t := range next.tracks {
 		old := m.tracks[i]
-		if t.ID != old.ID || t.Codec != old.Codec || t.ClockRate != old.ClockRate ||
-			t.Channels != old.Channels || !bytes.Equal(t.Config, old.Config) {
+		if !t.follows(old) {
 			return false
 		}
-		changed = changed || !bytes.Equal(t.parameter, old.parameter)
-		t.dts, t.started, t.distance = old.dts, old.started, old.distance
+		next.inBand = next.inBand || !t.sameParameterSets(old)
+		t.clock = old.clock
 	}
-	m.tracks, m.skipped, m.mime, m.inBand = next.tracks, next.skipped, next.mime, changed
+	*m = *next
 	return true
+}
+
+// Fragment returns the fragment of one access unit. It is valid up to the next call, and nil where the unit's track is
+// not carried.
+func (m *Muxer) Fragment(u *media.AccessUnit) ([]byte, error) {
+	t := m.find(u.Track)
+	if t == nil || len(u.Payload) == 0 {
+		return nil, nil
+	}
+	payload := u.Payload
+	if m.inBand && u.RandomAccess && t.Kind == media.Video {
+		var err error
+		if payload, err = t.withParameterSets(payload); err != nil {
+			return nil, err
+		}
+	}
+	// Decoding times are unsigned (8.8.12). Where reordering would begin below zero, decoding begins at zero.
+	dts := max(u.DTS(), 0)
+	m.sequence++
+	part := fmp4.Part{
+		SequenceNumber: m.sequence,
+		Tracks: []*fmp4.PartTrack{{
+			ID:       t.number(),
+			BaseTime: uint64(dts),
+			Samples: []*fmp4.Sample{{
+				Duration:        t.duration(u, dts),
+				PTSOffset:       int32(u.PTS - dts),
+				IsNonSyncSample: !u.RandomAccess,
+				Payload:         payload,
+			}},
+		}},
+	}
+	m.buf.Reset()
+	if err := part.Marshal(&m.buf); err != nil {
+		return nil, fmt.Errorf("writing a fragment: %w", err)
+	}
+	return m.buf.Bytes(), nil
 }
 
 func (m *Muxer) find(id uint8) *track {
@@ -143,27 +138,4 @@ func (m *Muxer) find(id uint8) *track {
 		}
 	}
 	return nil
-}
-
-// firstRate is the rate in 1/s that is assumed before the distance between two units is known.
-const firstRate = 25
-
-// duration guesses how long the unit lasts, in ticks. Its successor would tell, but waiting for it would delay every
-// picture by one; so it is the distance from its predecessor. The next fragment says its own
-// decoding time, so that wrong guesses do not add up.
-func (t *track) duration(u *media.AccessUnit, dts int64) uint32 {
-	d := dts - t.dts
-	if t.started && d > 0 && d <= int64(t.ClockRate) { // more is a pause
-		t.distance = uint32(d)
-	}
-	t.dts, t.started = dts, true
-	switch t.Codec {
-	case media.AAC:
-		return t.frame
-	case media.Opus:
-		if n := opus.PacketDuration2(u.Payload) * int64(t.ClockRate) / 48000; n > 0 {
-			return uint32(n)
-		}
-	}
-	return t.distance
 }

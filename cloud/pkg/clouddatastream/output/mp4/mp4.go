@@ -27,7 +27,6 @@ type Output struct {
 	cfg   output.Config
 	muxer *fmp4.Muxer // nil while the tracks cannot be carried
 	lead  uint8
-	buf   []byte
 
 	mu          sync.Mutex // guards what ServeHTTP reads
 	log         *fanout.Log[output.Chunk]
@@ -80,11 +79,11 @@ func (o *Output) Write(u *media.AccessUnit) error {
 	if o.muxer == nil {
 		return nil
 	}
-	o.buf = o.muxer.AppendFragment(o.buf[:0], u)
-	if len(o.buf) == 0 {
-		return nil
+	fragment, err := o.muxer.Fragment(u)
+	if err != nil || fragment == nil {
+		return err
 	}
-	chunk := output.NewChunk(o.buf)
+	chunk := output.NewChunk(fragment)
 	o.log.Append(chunk, chunk.Size(), u.RandomAccess && u.Track == o.lead, time.Now())
 	return nil
 }

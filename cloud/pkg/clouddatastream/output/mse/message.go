@@ -4,8 +4,7 @@
 package mse
 
 import (
-	"encoding/binary"
-	"encoding/json"
+	"fmt"
 
 	"github.com/gorilla/websocket"
 
@@ -37,35 +36,19 @@ type endMessage struct {
 	Reason string `json:"reason"`
 }
 
-// frameHeader is the most that goes in front of a message.
-const frameHeader = 1 + 1 + 8
-
-// appendFrame appends a message as a server sends it: as one frame, not masked (RFC 6455, 5.2). It is framed
-// once and the bytes are shared by all viewers; a websocket.PreparedMessage shares too, but takes three times as long
-// to make and twice the memory, and can only be written one at a time.
-func appendFrame(dst []byte, messageType int, data []byte) []byte {
-	dst = append(dst, 0x80|byte(messageType)) // final
-	switch n := len(data); {
-	case n < 126:
-		dst = append(dst, byte(n))
-	case n <= 0xffff:
-		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
-	}
-	return append(dst, data...)
+// item is what viewers get at once: messages that are framed once, whose bytes they share.
+type item struct {
+	messages []*websocket.PreparedMessage
+	size     int // of all payloads in bytes
 }
 
-// newFrame frames data in memory of its own.
-func newFrame(messageType int, data []byte) []byte {
-	return appendFrame(make([]byte, 0, frameHeader+len(data)), messageType, data)
-}
-
-// newText frames a message as JSON.
-func newText(message any) ([]byte, error) {
-	data, err := json.Marshal(message)
+// add frames a copy of data.
+func (i *item) add(messageType int, data []byte) error {
+	m, err := websocket.NewPreparedMessage(messageType, data)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("preparing a message: %w", err)
 	}
-	return newFrame(websocket.TextMessage, data), nil
+	i.messages = append(i.messages, m)
+	i.size += len(data)
+	return nil
 }

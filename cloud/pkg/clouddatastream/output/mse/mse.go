@@ -24,6 +24,7 @@
 package mse
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -45,12 +46,11 @@ const Name = "mse"
 type Output struct {
 	stream output.Stream
 	cfg    output.Config
-	log    *fanout.Log[[]byte] // whole WebSocket frames
+	log    *fanout.Log[item]
 	newest atomic.Pointer[moment]
 
 	muxer *fmp4.Muxer // nil while the tracks cannot be carried
 	lead  *media.Track
-	buf   []byte
 }
 
 var _ output.Viewable = (*Output)(nil)
@@ -63,7 +63,7 @@ type moment struct {
 
 // New makes the output of one stream. It is an output.Factory.
 func New(stream output.Stream, cfg output.Config) output.Output {
-	return &Output{stream: stream, cfg: cfg, log: output.NewLog[[]byte](Name, cfg)}
+	return &Output{stream: stream, cfg: cfg, log: output.NewLog[item](Name, cfg)}
 }
 
 // Open implements output.Output.
@@ -80,12 +80,18 @@ func (o *Output) Open(tracks []media.Track) error {
 
 // begin puts the initialization segment and its announcement in front of what follows.
 func (o *Output) begin() error {
-	header, err := newText(initMessage{"mse", o.muxer.MIME(), o.muxer.Skipped()})
+	text, err := json.Marshal(initMessage{"mse", o.muxer.MIME(), o.muxer.Skipped()})
 	if err != nil {
 		return fmt.Errorf("announcing the media type: %w", err)
 	}
-	header = appendFrame(header, websocket.BinaryMessage, o.muxer.Init())
-	o.log.Begin(header, len(header))
+	var header item
+	if err := header.add(websocket.TextMessage, text); err != nil {
+		return err
+	}
+	if err := header.add(websocket.BinaryMessage, o.muxer.Init()); err != nil {
+		return err
+	}
+	o.log.Begin(header, header.size)
 	return nil
 }
 
@@ -94,16 +100,19 @@ func (o *Output) Write(u *media.AccessUnit) error {
 	if o.muxer == nil {
 		return nil
 	}
-	o.buf = o.muxer.AppendFragment(o.buf[:0], u)
-	if len(o.buf) == 0 {
-		return nil
+	fragment, err := o.muxer.Fragment(u)
+	if err != nil || fragment == nil {
+		return err
 	}
-	frame := newFrame(websocket.BinaryMessage, o.buf)
+	var unit item
+	if err := unit.add(websocket.BinaryMessage, fragment); err != nil {
+		return err
+	}
 	leads := u.Track == o.lead.ID
 	if leads {
 		o.newest.Store(&moment{o.lead.Duration(u.PTS), u.Capture})
 	}
-	o.log.Append(frame, cap(frame), leads && u.RandomAccess, time.Now())
+	o.log.Append(unit, unit.size, leads && u.RandomAccess, time.Now())
 	return nil
 }
 

@@ -4,9 +4,9 @@
 package mse
 
 import (
+	"encoding/json"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -31,12 +31,11 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-// viewer is one WebSocket. Its messages are written by the goroutine of run, whole frames to the connection
-// below the WebSocket. Only the answer to a client's close message is written by the reader.
+// viewer is one WebSocket. Its messages are written by the goroutine of run; only the answers to a client's ping and
+// close messages are written by the reader, as gorilla/websocket allows.
 type viewer struct {
 	out     *Output
 	conn    *websocket.Conn
-	pings   chan string // of the client, to be answered
 	written prometheus.Counter
 	last    time.Time // of the last write
 	synced  *moment   // what the last sync message said
@@ -46,7 +45,6 @@ func newViewer(out *Output, conn *websocket.Conn) *viewer {
 	return &viewer{
 		out:     out,
 		conn:    conn,
-		pings:   make(chan string, 1),
 		written: out.cfg.Metrics.Bytes.WithLabelValues(Name),
 	}
 }
@@ -60,11 +58,12 @@ func (v *viewer) run() {
 		v.read()
 	})
 	err := v.stream(gone)
+	var timeout net.Error // gorilla/websocket hides os.ErrDeadlineExceeded
 	switch {
 	case errors.Is(err, fanout.ErrClosed):
 		v.end()
 		<-gone // or the read deadline
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.As(err, &timeout) && timeout.Timeout():
 		v.out.cfg.Metrics.Stuck.WithLabelValues(Name).Inc()
 	}
 	v.conn.Close()
@@ -75,13 +74,6 @@ func (v *viewer) run() {
 func (v *viewer) read() {
 	v.conn.SetReadLimit(readLimit)
 	v.conn.SetPongHandler(func(string) error { return v.conn.SetReadDeadline(time.Time{}) })
-	v.conn.SetPingHandler(func(data string) error {
-		select {
-		case v.pings <- data:
-		default: // the answer to the one before will do
-		}
-		return nil
-	})
 	for {
 		if _, _, err := v.conn.ReadMessage(); err != nil {
 			v.conn.Close() // what is being written now need not wait for a peer that is gone
@@ -105,7 +97,7 @@ func (v *viewer) stream(gone <-chan struct{}) error {
 	close(ready)
 
 	cursor := v.out.log.Cursor()
-	var batch [][]byte
+	var batch []item
 	for {
 		var wake <-chan struct{}
 		batch, wake, err = cursor.Poll(batch[:0])
@@ -113,7 +105,7 @@ func (v *viewer) stream(gone <-chan struct{}) error {
 			return err
 		}
 		if len(batch) > 0 {
-			if err := v.write(batch...); err != nil {
+			if err := v.write(batch); err != nil {
 				return err
 			}
 			wake = ready
@@ -134,31 +126,40 @@ func (v *viewer) stream(gone <-chan struct{}) error {
 			if err := v.beat(); err != nil {
 				return err
 			}
-		case data := <-v.pings:
-			if err := v.write(newFrame(websocket.PongMessage, []byte(data))); err != nil {
-				return err
-			}
 		}
 	}
 }
 
-// write writes whole frames and lets go of them.
-func (v *viewer) write(frames ...[]byte) error {
-	v.last = time.Now()
-	conn := v.conn.NetConn()
-	_ = conn.SetWriteDeadline(v.last.Add(v.out.cfg.WriteTimeout))
-	buffers := net.Buffers(frames)
-	n, err := buffers.WriteTo(conn)
-	v.written.Add(float64(n))
-	return err
+// write writes items and lets go of them.
+func (v *viewer) write(items []item) error {
+	for _, i := range items {
+		for _, m := range i.messages {
+			_ = v.conn.SetWriteDeadline(v.deadline())
+			if err := v.conn.WritePreparedMessage(m); err != nil {
+				return err
+			}
+		}
+		v.written.Add(float64(i.size))
+	}
+	clear(items)
+	return nil
 }
 
+// writeText writes a message for this viewer only.
 func (v *viewer) writeText(message any) error {
-	frame, err := newText(message)
+	data, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
-	return v.write(frame)
+	_ = v.conn.SetWriteDeadline(v.deadline())
+	v.written.Add(float64(len(data)))
+	return v.conn.WriteMessage(websocket.TextMessage, data)
+}
+
+// deadline is that of a write which begins now.
+func (v *viewer) deadline() time.Time {
+	v.last = time.Now()
+	return v.last.Add(v.out.cfg.WriteTimeout)
 }
 
 // status sends the status of now, and returns a channel that is closed when there is another one.
@@ -178,7 +179,7 @@ func (v *viewer) beat() error {
 		return nil
 	}
 	_ = v.conn.SetReadDeadline(now.Add(pongTimeout)) // the pong lifts it
-	return v.write(newFrame(websocket.PingMessage, nil))
+	return v.conn.WriteControl(websocket.PingMessage, nil, v.deadline())
 }
 
 // end says that the stream is over and why.
@@ -193,5 +194,5 @@ func (v *viewer) end() {
 		return
 	}
 	// The viewer closes in answer, or the read deadline passes.
-	_ = v.write(newFrame(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "")))
+	_ = v.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""), v.deadline())
 }
