@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/kubeedge/datastream/pkg/media"
 )
@@ -115,7 +116,7 @@ func EncodeMessage(m Message) ([]byte, error) {
 	if len(body) > 2 {
 		head = append(head, ',')
 	}
-	out := append(head, body[1:]...)
+	out := slices.Concat(head, body[1:])
 	if len(out) > MaxMessage {
 		return nil, fmt.Errorf("encoding %s: %d bytes, at most %d are allowed", m.messageType(), len(out), MaxMessage)
 	}
@@ -161,7 +162,7 @@ func DecodeMessage(b []byte) (Message, error) {
 
 // malformed keeps the error short: encoding/json quotes numbers of any length.
 func malformed(what string, err error) error {
-	return fmt.Errorf("%w: %s: %.200v", ErrMalformed, what, err)
+	return fmt.Errorf("%w: %s: %.200s", ErrMalformed, what, err.Error())
 }
 
 func validate(m Message) error {

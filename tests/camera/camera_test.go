@@ -51,10 +51,10 @@ func dial(cam *Camera, transport gortsplib.Transport, user *url.Userinfo) (*view
 	}
 	u.User = user
 	v := &viewer{
-		Client:  &gortsplib.Client{Transport: &transport, OnPacketsLost: func(uint64) {}},
+		Client:  &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Transport: &transport, OnPacketsLost: func(uint64) {}},
 		reports: make(chan *rtcp.SenderReport, 1),
 	}
-	if err := v.Start(u.Scheme, u.Host); err != nil {
+	if err := v.Start2(); err != nil {
 		return nil, err
 	}
 	if err := v.play(u); err != nil {
@@ -271,8 +271,8 @@ func TestUnknownPath(t *testing.T) {
 	cam := start(t, Config{Path: "/live/main"})
 	view(t, cam, gortsplib.TransportTCP)
 	u := &base.URL{Scheme: "rtsp", Host: cam.Address(), Path: "/live"}
-	c := &gortsplib.Client{}
-	if err := c.Start(u.Scheme, u.Host); err != nil {
+	c := &gortsplib.Client{Scheme: u.Scheme, Host: u.Host}
+	if err := c.Start2(); err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()

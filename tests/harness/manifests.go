@@ -13,7 +13,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -111,6 +110,6 @@ func identify(meta *metav1.ObjectMeta) {
 		meta.Namespace = defaultNamespace
 	}
 	if meta.UID == "" {
-		meta.UID = types.UID(uuid.NewUUID())
+		meta.UID = uuid.NewUUID()
 	}
 }

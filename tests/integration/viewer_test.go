@@ -150,7 +150,7 @@ func (v *viewer) readMP4(ctx context.Context, url string) error {
 	var p mp4Parser
 	for {
 		box, err := readBox(resp.Body)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return errEnded
 		}
 		if err != nil {

@@ -126,11 +126,12 @@ func (s *Server) Synced() { s.streams.setSynced() }
 
 // ListenAndServe opens both ports and serves until ctx ends.
 func (s *Server) ListenAndServe(ctx context.Context) error {
-	tunnels, err := net.Listen("tcp", s.cfg.Tunnel.Listen)
+	var lc net.ListenConfig
+	tunnels, err := lc.Listen(ctx, "tcp", s.cfg.Tunnel.Listen)
 	if err != nil {
 		return fmt.Errorf("listening for edges: %w", err)
 	}
-	viewers, err := net.Listen("tcp", s.cfg.Stream.Listen)
+	viewers, err := lc.Listen(ctx, "tcp", s.cfg.Stream.Listen)
 	if err != nil {
 		tunnels.Close()
 		return fmt.Errorf("listening for viewers: %w", err)

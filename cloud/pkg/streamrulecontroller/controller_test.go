@@ -112,8 +112,8 @@ func TestResendUntilReported(t *testing.T) {
 	h.synced()
 	first := h.wantAssignment("edge-1", "door/front "+camURL)
 	h.wantMetrics(1, 1)
-	for _, at := range []time.Duration{1, 3, 7, 15, 31} {
-		h.stepTo(at * time.Second)
+	for _, at := range []int{1, 3, 7, 15, 31} {
+		h.stepTo(time.Duration(at) * time.Second)
 		if again := h.assignment(); again.Revision != first.Revision {
 			t.Errorf("revision %s, want %s", again.Revision, first.Revision)
 		}

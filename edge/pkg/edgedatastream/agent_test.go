@@ -53,7 +53,7 @@ func TestDialsAtOnce(t *testing.T) {
 }
 
 func TestControl(t *testing.T) {
-	_, _, cam, l := startStream(t, camera.Config{})
+	_, cam, l := startStream(t, camera.Config{})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 
@@ -101,7 +101,7 @@ func TestControl(t *testing.T) {
 }
 
 func TestCameraComesBack(t *testing.T) {
-	_, _, cam, l := startStream(t, camera.Config{})
+	_, cam, l := startStream(t, camera.Config{})
 	l.unit(t)
 	cam.close()
 	if s := l.state(t, tunnel.Failed); s.Reason == "" || s.Message == "" {
@@ -135,7 +135,7 @@ func TestCameraStalls(t *testing.T) {
 }
 
 func TestTunnelCut(t *testing.T) {
-	c, _, cam, l := startStream(t, camera.Config{})
+	c, cam, l := startStream(t, camera.Config{})
 	first := l.unit(t)
 	for range 20 {
 		l.unit(t)
@@ -210,7 +210,7 @@ func TestAssignmentChanges(t *testing.T) {
 
 	first.RuleUID = "uid-2" // another rule: same camera session, new tunnel
 	apply(t, a, first, second)
-	l.end(t)
+	_ = l.end(t)
 	l = c.accept(t)
 	if l.hello.RuleUID != "uid-2" {
 		t.Errorf("hello %+v", l.hello)
@@ -379,7 +379,7 @@ func checkPicture(t *testing.T, u *media.AccessUnit) {
 
 // Lost packets are followed by a gap up to the next random access point, not by broken pictures.
 func TestPacketLoss(t *testing.T) {
-	_, _, cam, l := startStream(t, camera.Config{Speed: 8})
+	_, cam, l := startStream(t, camera.Config{Speed: 8})
 	prev := l.video(t)
 	const frame = 90000 / 25
 	for gaps := 0; gaps < 3; {
@@ -402,7 +402,7 @@ func TestPacketLoss(t *testing.T) {
 }
 
 func TestParameterSetsChange(t *testing.T) {
-	_, _, cam, l := startStream(t, camera.Config{Clip: loadClip(t, camera.Clock), Speed: 8})
+	_, cam, l := startStream(t, camera.Config{Clip: loadClip(t, camera.Clock), Speed: 8})
 	was := l.tracks
 	l.unit(t)
 	if err := cam.SwitchClip(loadClip(t, camera.ClockBFrame)); err != nil {

@@ -300,7 +300,7 @@ func loadClip(t *testing.T, name string) *camera.Clip {
 }
 
 // startStream makes a running stream of one camera.
-func startStream(t *testing.T, cfg camera.Config) (*cloud, *Agent, *testCamera, *link) {
+func startStream(t *testing.T, cfg camera.Config) (*cloud, *testCamera, *link) {
 	t.Helper()
 	cam := startCamera(t, cfg)
 	c, edge := newCloud(t)
@@ -309,7 +309,7 @@ func startStream(t *testing.T, cfg camera.Config) (*cloud, *Agent, *testCamera, 
 	l := c.accept(t)
 	l.desire(t, tunnel.Start)
 	l.state(t, tunnel.Streaming)
-	return c, a, cam, l
+	return c, cam, l
 }
 
 type authority struct {

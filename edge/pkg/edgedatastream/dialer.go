@@ -64,6 +64,9 @@ func (d *webSocketDialer) dial(ctx context.Context, key tunnel.StreamKey) (*tunn
 		Subprotocols:     []string{tunnel.Subprotocol},
 	}
 	conn, resp, err := ws.DialContext(ctx, d.server+key.URLPath(), nil)
+	if resp != nil {
+		defer resp.Body.Close() // holds what the library read of a refusal
+	}
 	if errors.Is(err, websocket.ErrBadHandshake) && resp != nil {
 		return nil, &refusedError{status: resp.StatusCode, retryAfter: retryAfter(resp.Header, time.Now())}
 	}

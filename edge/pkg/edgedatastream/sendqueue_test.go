@@ -187,7 +187,7 @@ type gopUnit struct{ gop, ref uint64 }
 
 // decoder checks what a decoder would.
 type decoder struct {
-	last, clock, lastVideo, ref uint64
+	last, clock, ref uint64
 }
 
 func (d *decoder) take(t *testing.T, u *media.AccessUnit, clock uint64, g gopUnit) {

@@ -23,7 +23,6 @@ type rig struct {
 	session *session
 	base    uint64 // sequence before the first unit
 	pushed  int
-	lastSeq uint64
 }
 
 func newRig(t *testing.T) *rig {

@@ -254,8 +254,8 @@ func (s *streamTest) stuck(want float64) {
 	}
 }
 
-// dialStuck returns a viewer who reads the head and no more, on a stream that has more than the sockets hold.
-func (s *streamTest) dialStuck() net.Conn {
+// dialStuck connects a viewer who reads the head and no more, on a stream that has more than the sockets hold.
+func (s *streamTest) dialStuck() {
 	s.Helper()
 	conn, err := net.Dial("tcp", s.server.Listener.Addr().String())
 	if err != nil {
@@ -272,7 +272,6 @@ func (s *streamTest) dialStuck() net.Conn {
 	for range 32 {
 		s.append(chunk)
 	}
-	return conn
 }
 
 func TestByteStreamStuckViewer(t *testing.T) {

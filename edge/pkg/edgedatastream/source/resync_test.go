@@ -4,6 +4,7 @@
 package source
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/kubeedge/datastream/pkg/media"
@@ -41,7 +42,8 @@ func TestRegistry(t *testing.T) {
 		t.Errorf("made of %+v: %v", made, err)
 	}
 	for _, u := range []string{"", "other://u:secret@host/", "test://u:secret@%zz/"} {
-		if _, err := r.New(u, Spec{}); err == nil || err.(*Error).Reason != InvalidEndpoint {
+		_, err := r.New(u, Spec{})
+		if e := (*Error)(nil); !errors.As(err, &e) || e.Reason != InvalidEndpoint {
 			t.Errorf("%s: %v", u, err)
 		}
 	}

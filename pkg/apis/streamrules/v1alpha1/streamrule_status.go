@@ -105,19 +105,19 @@ type StreamTargetStatus struct {
 type TargetState string
 
 const (
-	// TargetIdle: the tunnel is open, nothing is pulled from the data source.
+	// TargetIdle means: the tunnel is open, nothing is pulled from the data source.
 	TargetIdle TargetState = "idle"
-	// TargetConnecting: the node connects to the data source.
+	// TargetConnecting means: the node connects to the data source.
 	TargetConnecting TargetState = "connecting"
-	// TargetStreaming: data flows to the cloud.
+	// TargetStreaming means: data flows to the cloud.
 	TargetStreaming TargetState = "streaming"
-	// TargetPaused: the data source stays connected, nothing is sent to the cloud.
+	// TargetPaused means: the data source stays connected, nothing is sent to the cloud.
 	TargetPaused TargetState = "paused"
-	// TargetFailed: the data source cannot be read; the node tries again.
+	// TargetFailed means: the data source cannot be read; the node tries again.
 	TargetFailed TargetState = "failed"
-	// TargetAway: the target has no tunnel.
+	// TargetAway means: the target has no tunnel.
 	TargetAway TargetState = "away"
-	// TargetEndpointMissing: the StreamRuleEndpoint, or the Secret that it refers to, does not exist.
+	// TargetEndpointMissing means: the StreamRuleEndpoint, or the Secret that it refers to, does not exist.
 	TargetEndpointMissing TargetState = "endpoint-missing"
 )
 

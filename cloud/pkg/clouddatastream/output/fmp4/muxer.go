@@ -47,8 +47,10 @@ func NewMuxer(tracks []media.Track) (*Muxer, error) {
 	}
 	m.mime = contentType(m.tracks) + codecsParameter(m.tracks)
 	var err error
-	m.init, err = marshalInit(m.tracks)
-	return m, err
+	if m.init, err = marshalInit(m.tracks); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Init returns the initialization segment: ftyp and moov.

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package ts is the output of MPEG-TS over HTTP: for NVRs, set-top boxes, and players of the broadcast world.
-// A stream remains one transport stream whatever its tracks do: those who watch follow its tables.
+// A viewer's body goes on whatever the tracks do. New parameter sets are in-band; where codecs or the set of tracks
+// change, another transport stream begins within the body, with tables and continuity counters that begin anew.
 package ts
 
 import (
@@ -21,7 +22,6 @@ const contentType = "video/mp2t"
 type Output struct {
 	output.ByteStream
 	writer writer
-	buf    []byte
 }
 
 var _ output.Viewable = (*Output)(nil)
@@ -40,12 +40,12 @@ func New(_ output.Stream, cfg output.Config) output.Output {
 func (o *Output) Open(tracks []media.Track) error { return o.writer.setTracks(tracks) }
 
 // Write implements output.Output.
-func (o *Output) Write(u *media.AccessUnit) (err error) {
-	o.buf, err = o.writer.append(o.buf[:0], u)
-	if err != nil || len(o.buf) == 0 {
+func (o *Output) Write(u *media.AccessUnit) error {
+	packets, err := o.writer.write(u)
+	if err != nil || packets == nil {
 		return err
 	}
-	chunk := output.NewChunk(o.buf)
+	chunk := output.NewChunk(packets)
 	o.Log.Append(chunk, chunk.Size(), o.writer.isRandomAccess(u), time.Now())
 	return nil
 }

@@ -61,7 +61,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := append(first, rest...)
-	checkContinuity(t, stream, o.writer.lead.pid)
+	checkContinuity(t, stream, o.writer.lead.out.PID)
 	if types, frames := demux(t, stream); len(types) != 2 || len(frames) != 2 {
 		t.Errorf("tracks %v", types)
 	}

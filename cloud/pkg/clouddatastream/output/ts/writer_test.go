@@ -17,6 +17,15 @@ import (
 	"github.com/kubeedge/datastream/pkg/media"
 )
 
+// As in ISO/IEC 13818-1, 2.4.3; pmtPID is the library's.
+const (
+	packetSize = 188
+	syncByte   = 0x47
+	pmtPID     = 0x1000
+	// pcrUnits is how many units of the lead track, 25 a second in the clips, the library has from one PCR to the next at most.
+	pcrUnits = 3
+)
+
 // mux writes a clip and returns what was written, and where the random access points begin.
 func mux(t *testing.T, w *writer, c *cliptest.Clip, shift time.Duration) (stream []byte, points []int) {
 	t.Helper()
@@ -25,10 +34,11 @@ func mux(t *testing.T, w *writer, c *cliptest.Clip, shift time.Duration) (stream
 		if w.isRandomAccess(u) {
 			points = append(points, len(stream))
 		}
-		var err error
-		if stream, err = w.append(stream, u); err != nil {
+		packets, err := w.write(u)
+		if err != nil {
 			t.Fatal(err)
 		}
+		stream = append(stream, packets...)
 	}
 	return stream, points
 }
@@ -104,11 +114,11 @@ func TestRoundTrip(t *testing.T) {
 			}
 			for _, u := range clip.Units {
 				track := w.find(u.Track)
-				got := frames[track.pid]
+				got := frames[track.out.PID]
 				if len(got) == 0 {
 					t.Fatalf("unit %d of track %d is missing", u.Sequence, u.Track)
 				}
-				frames[track.pid] = got[1:]
+				frames[track.out.PID] = got[1:]
 				checkFrame(t, track, u, got[0])
 			}
 			for pid, rest := range frames {
@@ -153,32 +163,75 @@ func TestJoin(t *testing.T) {
 	if len(points) < 4 {
 		t.Fatalf("%d random access points", len(points))
 	}
+	checkTables(t, stream, points)
 	for _, p := range points {
-		if pid := uint16(stream[p+1]&0x1f)<<8 | uint16(stream[p+2]); pid != patPID {
-			t.Errorf("chunk begins with PID %d", pid)
-		}
 		_, frames := demux(t, stream[p:])
-		first := frames[w.lead.pid][0]
+		first := frames[w.lead.out.PID][0]
 		if len(first.data) < 3 || first.data[0][0]&0x1f != 7 {
 			t.Error("the first frame is no random access point")
 		}
 	}
 }
 
-// TestContinuity checks counters, PCR and tables packet by packet, through a change of tracks.
+// checkTables checks that there is a PAT and then a PMT at each of the points.
+func checkTables(t *testing.T, stream []byte, points []int) {
+	t.Helper()
+	for _, p := range points {
+		if pat, pmt := pid(stream[p:]), pid(stream[p+packetSize:]); pat != 0 || pmt != pmtPID {
+			t.Fatalf("chunk begins with PID %d and %d", pat, pmt)
+		}
+	}
+}
+
+func pid(packet []byte) uint16 { return uint16(packet[1]&0x1f)<<8 | uint16(packet[2]) }
+
+// TestContinuity checks counters and PCR packet by packet, through a change of parameter sets.
 func TestContinuity(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.H264)
 	w := newWriter(t, clip.Tracks)
 	stream, _ := mux(t, w, clip, 0)
-	before := w.tables.version
-	if err := w.setTracks(clip.Tracks); err != nil || w.tables.version != before {
-		t.Errorf("version %d after %d with the same tracks, error %v", w.tables.version, before, err)
-	}
-	if err := w.setTracks(clip.Tracks[:1]); err != nil || w.tables.version != before+1 {
-		t.Errorf("version %d after %d with other tracks, error %v", w.tables.version, before, err)
+	changed := slices.Clone(clip.Tracks)
+	changed[0].PPS = append(bytes.Clone(changed[0].PPS), 0x80)
+	if err := w.setTracks(changed); err != nil {
+		t.Fatal(err)
 	}
 	more, _ := mux(t, w, clip, clip.Length)
-	checkContinuity(t, append(stream, more...), w.lead.pid)
+	checkContinuity(t, append(stream, more...), w.lead.out.PID)
+	_, frames := demux(t, more)
+	if got := frames[w.lead.out.PID][0].data[1]; !bytes.Equal(got, changed[0].PPS) {
+		t.Errorf("PPS %x, want %x", got, changed[0].PPS)
+	}
+}
+
+// TestTrackChange has a stream that begins with other tracks behind what went before.
+func TestTrackChange(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	mux(t, w, clip, 0)
+	if err := w.setTracks(clip.Tracks[1:]); err != nil {
+		t.Fatal(err)
+	}
+	stream, points := mux(t, w, clip, clip.Length)
+	checkTables(t, stream, points)
+	if types, _ := demux(t, stream); !slices.Equal(types, []string{"aac"}) {
+		t.Errorf("tracks %v", types)
+	}
+}
+
+// TestAudioFirst: the lead track's random access points have the tables, whichever track is first.
+func TestAudioFirst(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	slices.SortStableFunc(clip.Units[:10], func(a, b *media.AccessUnit) int { return int(b.Track) - int(a.Track) })
+	w := newWriter(t, clip.Tracks)
+	if clip.Units[0].Track == w.lead.ID {
+		t.Fatal("the lead is first")
+	}
+	stream, points := mux(t, w, clip, 0)
+	checkTables(t, stream, points)
+	_, frames := demux(t, stream)
+	if len(frames[w.lead.out.PID]) == 0 {
+		t.Error("no pictures")
+	}
 }
 
 func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) {
@@ -190,7 +243,7 @@ func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) {
 	lastPCR, pcrs := int64(-1), 0
 	for i := 0; i < len(stream); i += packetSize {
 		p := stream[i : i+packetSize]
-		pid := uint16(p[1]&0x1f)<<8 | uint16(p[2])
+		pid := pid(p)
 		if p[0] != syncByte {
 			t.Fatalf("packet %d: no sync byte", i/packetSize)
 		}
@@ -202,7 +255,7 @@ func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) {
 			continue
 		}
 		pcr := int64(p[6])<<25 | int64(p[7])<<17 | int64(p[8])<<9 | int64(p[9])<<1 | int64(p[10])>>7
-		if pid != pcrPID || pcr <= lastPCR || pcrs > 0 && pcr-lastPCR > clockRate/10 {
+		if pid != pcrPID || pcr <= lastPCR || pcrs > 0 && pcr-lastPCR > pcrUnits*clockRate/25 {
 			t.Fatalf("packet %d: PCR %d of PID %d after %d", i/packetSize, pcr, pid, lastPCR)
 		}
 		lastPCR = pcr
@@ -213,30 +266,6 @@ func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) {
 	}
 }
 
-func TestStuffing(t *testing.T) {
-	for size := range 3 * packetSize {
-		for _, field := range []adaptation{{}, {randomAccess: true}, {hasPCR: true, pcr: 1 << 32}} {
-			w := &writer{}
-			pes := bytes.Repeat([]byte{0xab}, size+1)
-			stream := w.appendPackets(nil, firstPID, pes, field)
-			if len(stream)%packetSize != 0 {
-				t.Fatalf("%d bytes: %d are no whole packets", size, len(stream))
-			}
-			var got []byte
-			for ; len(stream) > 0; stream = stream[packetSize:] {
-				at := headerSize
-				if stream[3]&0x20 != 0 {
-					at += 1 + int(stream[4])
-				}
-				got = append(got, stream[at:packetSize]...)
-			}
-			if !bytes.Equal(got, pes) {
-				t.Fatalf("%d bytes, %+v: got %d back", size, field, len(got))
-			}
-		}
-	}
-}
-
 // TestWrap lets the clock run over 33 bits.
 func TestWrap(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.BFrames)
@@ -244,7 +273,7 @@ func TestWrap(t *testing.T) {
 	const wrap = (1<<33 - startTime) * time.Second / clockRate
 	stream, _ := mux(t, w, clip, wrap-clip.Length/2)
 	_, frames := demux(t, stream)
-	first, last := frames[w.lead.pid][0], frames[w.lead.pid][len(frames[w.lead.pid])-1]
+	first, last := frames[w.lead.out.PID][0], frames[w.lead.out.PID][len(frames[w.lead.out.PID])-1]
 	if first.pts < 1<<33-5*clockRate || last.pts > 5*clockRate {
 		t.Errorf("first PTS %d, last %d", first.pts, last.pts)
 	}
@@ -270,14 +299,65 @@ func TestTime(t *testing.T) {
 	}
 }
 
+// TestDelimiter has payloads that begin with an access unit delimiter, which has to stay in front of the parameter sets.
 func TestDelimiter(t *testing.T) {
+	for _, c := range []struct {
+		clip      string
+		delimiter []byte
+	}{
+		{cliptest.H264, []byte{0x09, 0x10}},
+		{cliptest.H265, []byte{0x46, 0x01, 0x10}},
+	} {
+		video := cliptest.Load(t, c.clip).Tracks[:1]
+		w := newWriter(t, video)
+		slice := []byte{0x26, 1, 2}
+		if video[0].Codec == media.H264 {
+			slice[0] = 0x65
+		}
+		u := &media.AccessUnit{Track: w.lead.ID, RandomAccess: true, Payload: media.JoinNALUs([][]byte{c.delimiter, slice})}
+		packets, err := w.write(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(packets, append([]byte{0, 0, 0, 1}, c.delimiter[:1]...)); n != 1 {
+			t.Errorf("%s: %d delimiters", c.clip, n)
+		}
+		_, frames := demux(t, packets)
+		got := frames[w.lead.out.PID][0].data
+		want := [][]byte{w.lead.SPS, w.lead.PPS, slice}
+		if w.lead.Codec == media.H265 {
+			want = append([][]byte{w.lead.VPS}, want...)
+		}
+		if !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Errorf("%s: got %x, want %x", c.clip, got, want)
+		}
+		alone := &media.AccessUnit{Track: w.lead.ID, Payload: media.JoinNALUs([][]byte{c.delimiter})}
+		if b, err := w.write(alone); err != nil || len(b) != 0 {
+			t.Errorf("%s: %d bytes of nothing but a delimiter, error %v", c.clip, len(b), err)
+		}
+	}
+}
+
+// TestNoIDR has a stream whose random access points are recovery points only: tables come all the same.
+func TestNoIDR(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.H264)
-	w := newWriter(t, clip.Tracks)
-	tr := w.lead
-	u := &media.AccessUnit{Track: tr.ID, RandomAccess: true, Payload: media.JoinNALUs([][]byte{{9, 0x10}, {0x65, 1}})}
-	got, err := tr.appendElementary(nil, u)
-	if want := annexB(audH264, tr.SPS, tr.PPS, []byte{0x65, 1}); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("got %x, want %x; error %v", got, want, err)
+	w := newWriter(t, clip.Tracks[:1])
+	var stream []byte
+	join := 0
+	for i := range int64(200) {
+		u := &media.AccessUnit{Track: w.lead.ID, RandomAccess: i%10 == 0, PTS: i * 3600, Payload: media.JoinNALUs([][]byte{{0x61, byte(i)}})}
+		if i == 50 {
+			join = len(stream)
+		}
+		packets, err := w.write(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream = append(stream, packets...)
+	}
+	_, frames := demux(t, stream[join:])
+	if n := len(frames[w.lead.out.PID]); n < 100 {
+		t.Errorf("%d frames", n)
 	}
 }
 
@@ -285,11 +365,12 @@ func TestMalformed(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.H264)
 	w := newWriter(t, clip.Tracks)
 	for _, payload := range [][]byte{{1}, {0, 0, 0, 9, 1}, {0xff, 0xff, 0xff, 0xff, 1}} {
-		if _, err := w.append(nil, &media.AccessUnit{Track: w.lead.ID, Payload: payload}); err == nil {
+		if _, err := w.write(&media.AccessUnit{Track: w.lead.ID, Payload: payload}); err == nil {
 			t.Errorf("%x: no error", payload)
 		}
 	}
-	if b, err := w.append(nil, &media.AccessUnit{Track: clip.Tracks[1].ID, Payload: make([]byte, 9000)}); err == nil {
+	mux(t, w, clip, 0)
+	if b, err := w.write(&media.AccessUnit{Track: clip.Tracks[1].ID, Payload: make([]byte, 9000)}); err == nil {
 		t.Errorf("an AAC frame of 9000 bytes became %d", len(b))
 	}
 }
@@ -301,7 +382,7 @@ func TestSubset(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	w = newWriter(t, append([]media.Track{g711}, cliptest.Load(t, cliptest.H264).Tracks...))
-	if b, err := w.append(nil, &media.AccessUnit{Track: 7, Payload: []byte{1}}); err != nil || len(b) != 0 {
+	if b, err := w.write(&media.AccessUnit{Track: 7, Payload: []byte{1}}); err != nil || len(b) != 0 {
 		t.Errorf("%d bytes for a track that is left out, error %v", len(b), err)
 	}
 	var many []media.Track
@@ -309,22 +390,21 @@ func TestSubset(t *testing.T) {
 		many = append(many, media.Track{ID: uint8(240 + i), Kind: media.Audio, Codec: media.Opus, ClockRate: 48000, Channels: 2})
 	}
 	w = newWriter(t, many)
-	if b := w.appendTables(nil); len(w.tracks) != maxTracks || len(b) != 2*packetSize {
-		t.Errorf("%d tracks, tables of %d bytes", len(w.tracks), len(b))
+	b, err := w.write(&media.AccessUnit{Track: w.lead.ID, RandomAccess: true, Payload: []byte{1}})
+	if err != nil || len(w.tracks) != maxTracks || len(b) != 3*packetSize {
+		t.Errorf("%d tracks, %d bytes, error %v", len(w.tracks), len(b), err)
 	}
 }
 
-func BenchmarkAppend(b *testing.B) {
+func BenchmarkWrite(b *testing.B) {
 	clip := cliptest.Load(b, cliptest.H264)
 	w := newWriter(b, clip.Tracks)
 	u := &media.AccessUnit{Track: w.lead.ID, Payload: media.JoinNALUs([][]byte{make([]byte, 16<<10)})}
-	var buf []byte
 	b.ReportAllocs()
 	b.SetBytes(int64(len(u.Payload)))
 	for b.Loop() {
 		u.PTS += 3600
-		var err error
-		if buf, err = w.append(buf[:0], u); err != nil {
+		if _, err := w.write(u); err != nil {
 			b.Fatal(err)
 		}
 	}
