@@ -89,7 +89,7 @@ func Start(cfg Config) (*Camera, error) {
 			ln.Close()
 			return nil, fmt.Errorf("starting camera: %w", err)
 		}
-		closeUDP = func() { rtp.Close(); rtcp.Close() }
+		closeUDP = func() { _, _ = rtp.Close(), rtcp.Close() }
 		c.server.UDPRTPAddress, c.server.UDPRTCPAddress = rtp.LocalAddr().String(), rtcp.LocalAddr().String()
 		c.server.ListenPacket = func(_, address string) (net.PacketConn, error) {
 			if address == rtp.LocalAddr().String() {
