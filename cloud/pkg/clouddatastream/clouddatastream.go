@@ -65,7 +65,9 @@ func (c *CloudDataStream) Start() {
 	ctx := beehiveContext.GetContext()
 	srv := NewServer(&config.Config, sendReport, c.options...)
 	var receiver sync.WaitGroup
-	receiver.Go(func() { receive(ctx, srv) })
+	reporter := newStatusReporter(srv.streams, sendStates)
+	receiver.Go(func() { receive(ctx, srv, reporter) })
+	receiver.Go(func() { reporter.run(ctx) })
 	if err := srv.ListenAndServe(ctx); err != nil {
 		klog.ErrorS(err, "CloudDataStream ended")
 	}
@@ -73,7 +75,7 @@ func (c *CloudDataStream) Start() {
 }
 
 // receive takes directories from the controller until the module's channel is closed.
-func receive(ctx context.Context, srv *Server) {
+func receive(ctx context.Context, srv *Server, reporter *statusReporter) {
 	message := model.NewMessage("").BuildRouter(assignment.CloudModule, "", assignment.Resource, assignment.OpSync)
 	beehiveContext.Send(assignment.ControllerModule, *message)
 	for {
@@ -86,6 +88,7 @@ func receive(ctx context.Context, srv *Server) {
 			srv.Apply(content)
 		case assignment.Synced:
 			srv.Synced()
+			reporter.reportAll() // the controller may have just started
 		default:
 			klog.InfoS("Ignoring message", "source", m.GetSource(), "operation", m.GetOperation())
 		}

@@ -241,15 +241,15 @@ func (v *VideoSession) closeOutputs() {
 func (v *VideoSession) Control(action string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.mode == modeStopped && (action == "pause" || action == "resume") {
+		return errStopped
+	}
 	switch action {
 	case "start":
 		v.mode, v.wanted = modeAuto, true
 	case "pause":
 		v.mode = modePaused
 	case "resume":
-		if v.mode == modeStopped {
-			return errStopped
-		}
 		v.mode = modeAuto
 	case "stop":
 		v.mode, v.wanted = modeStopped, v.viewers > 0

@@ -1,0 +1,378 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/media"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder is an output that keeps what it was given. It carries no audio-only streams.
+type recorder struct {
+	opened int
+	units  []*media.AccessUnit
+	closed bool
+}
+
+func (r *recorder) Open(tracks []media.Track) error {
+	if tracks[0].Kind != media.Video {
+		return errors.New("no video")
+	}
+	r.opened++
+	return nil
+}
+func (r *recorder) Write(u *media.AccessUnit) error              { r.units = append(r.units, u); return nil }
+func (r *recorder) Close()                                       { r.closed = true }
+func (r *recorder) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+func (r *recorder) sequences() []uint64 {
+	var s []uint64
+	for _, u := range r.units {
+		s = append(s, u.Sequence)
+	}
+	return s
+}
+
+// rig is a VideoSession whose tunnel is the test.
+type rig struct {
+	*testing.T
+	*VideoSession
+	tunnel *Session
+	made   []*recorder
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{T: t}
+	key := tunnel.StreamKey{Node: "edge-1", Namespace: "default", Rule: "r", Path: "/p"}
+	registry := output.Registry{"rec": func(output.Stream, output.Config) output.Output {
+		o := &recorder{}
+		r.made = append(r.made, o)
+		return o
+	}}
+	r.VideoSession = newVideoSession(key, assignment.Entry{RuleUID: "uid"}, videoSessionConfig{
+		stopGrace: 10 * time.Second, holdTime: time.Minute, maxViewers: 3, gopBytes: 1 << 20, gopMax: time.Minute,
+	}, registry, newMetrics(prometheus.NewRegistry()))
+	return r
+}
+
+func (r *rig) connect(epoch uint64) error {
+	s := &Session{key: r.key, hello: tunnel.Hello{Node: "edge-1", RuleUID: "uid", Epoch: epoch}, wake: make(chan struct{}, 1)}
+	if err := r.VideoSession.connect(s); err != nil {
+		return err
+	}
+	r.tunnel = s
+	return nil
+}
+
+func (r *rig) mustConnect(epoch uint64) {
+	r.Helper()
+	if err := r.connect(epoch); err != nil {
+		r.Fatal(err)
+	}
+	r.setTracks(r.tunnel, &tunnel.Tracks{Tracks: []media.Track{testTrack()}})
+}
+
+func testTrack() media.Track {
+	return media.Track{ID: 1, Kind: media.Video, Codec: media.H264, ClockRate: 90000}
+}
+
+// send feeds units: a key frame where the sequence is in keys.
+func (r *rig) send(from, to uint64, keys ...uint64) {
+	r.Helper()
+	for seq := from; seq <= to; seq++ {
+		u := &media.AccessUnit{
+			Track: 1, Sequence: seq, PTS: int64(seq) * 3600, Capture: time.Now(), RandomAccess: slices.Contains(keys, seq),
+			Payload: []byte{0, 0, 0, 1, 0x41},
+		}
+		if err := r.write(r.tunnel, u, time.Now()); err != nil {
+			r.Fatalf("unit %d: %v", seq, err)
+		}
+	}
+}
+
+func (r *rig) attach() (*attached, func()) {
+	r.Helper()
+	a, detach, err := r.Attach("rec")
+	if err != nil {
+		r.Fatal(err)
+	}
+	return a, detach
+}
+
+func (r *rig) wantAction(want tunnel.Action) {
+	r.Helper()
+	if r.action != want {
+		r.Errorf("the edge is told to %s, want %s", r.action, want)
+	}
+	if r.tunnel != nil && r.tunnel.desired != r.desired() {
+		r.Errorf("the session holds %+v, want %+v", r.tunnel.desired, r.desired())
+	}
+}
+
+func want[T comparable](t *testing.T, what string, got, want []T) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func TestOnDemand(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	r.wantAction(tunnel.Stop)
+	_, detachOne := r.attach()
+	_, detachTwo := r.attach()
+	r.wantAction(tunnel.Start)
+	generation := r.generation
+	detachOne()
+	detachOne() // counts once
+	now := time.Now()
+	r.Tick(now.Add(time.Hour))
+	r.wantAction(tunnel.Start)
+	detachTwo()
+	r.Tick(time.Now().Add(9 * time.Second))
+	r.wantAction(tunnel.Start)
+	r.Tick(time.Now().Add(11 * time.Second))
+	r.wantAction(tunnel.Stop)
+	_, detach := r.attach()
+	r.wantAction(tunnel.Start)
+	if r.generation != generation+2 {
+		t.Errorf("generation %d, want %d", r.generation, generation+2)
+	}
+	detach()
+	_, detach = r.attach() // within the grace period
+	defer detach()
+	r.Tick(time.Now().Add(time.Hour))
+	r.wantAction(tunnel.Start)
+}
+
+func TestControlModes(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		viewers bool
+		actions []string
+		want    tunnel.Action
+	}{
+		{"start without viewers", false, []string{"start"}, tunnel.Start},
+		{"pause", true, []string{"pause"}, tunnel.Pause},
+		{"pause without viewers pulls nothing", false, []string{"pause"}, tunnel.Stop},
+		{"resume", true, []string{"pause", "resume"}, tunnel.Start},
+		{"resume what runs", true, []string{"resume"}, tunnel.Start},
+		{"start ends a pause", true, []string{"pause", "start"}, tunnel.Start},
+		{"stop", true, []string{"stop"}, tunnel.Stop},
+		{"pause after stop", true, []string{"stop", "pause"}, tunnel.Stop},
+		{"start ends a stop", true, []string{"stop", "start"}, tunnel.Start},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.mustConnect(1)
+			if c.viewers {
+				_, detach := r.attach()
+				defer detach()
+			}
+			for _, action := range c.actions {
+				if err := r.Control(action); err != nil && !errors.Is(err, errStopped) {
+					t.Fatal(err)
+				}
+			}
+			r.wantAction(c.want)
+		})
+	}
+	r := newRig(t)
+	if err := r.Control("stop"); err != nil {
+		t.Fatal(err)
+	}
+	_, detach := r.attach()
+	defer detach()
+	r.wantAction(tunnel.Stop) // whoever may only watch cannot undo it
+	if err := r.Control("resume"); !errors.Is(err, errStopped) {
+		t.Errorf("resume of a stopped stream: %v", err)
+	}
+	if err := r.Control("eject"); !errors.Is(err, errNoSuchAction) {
+		t.Errorf("unknown action: %v", err)
+	}
+}
+
+func TestLateViewerGetsTheGOP(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	r.send(1, 8, 3, 6) // what comes before the first key frame is of no use
+	want(t, "the first output", r.made[0].sequences(), []uint64{3, 4, 5, 6, 7, 8})
+	r.outputs["other"] = r.outputs["rec"]
+	delete(r.outputs, "rec") // so that the next viewer opens an output of its own
+	_, detach = r.attach()
+	defer detach()
+	want(t, "the late output", r.made[1].sequences(), []uint64{6, 7, 8})
+}
+
+func TestReconnection(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	r.send(1, 5, 1)
+	r.disconnect(r.tunnel)
+	if s, _ := r.Status(); s.State != stateAway {
+		t.Errorf("state %s without a tunnel", s.State)
+	}
+	r.mustConnect(2)
+	r.send(1, 7, 1) // the cached GOP again, and what came since
+	want(t, "after a warm reconnection", r.made[0].sequences(), []uint64{1, 2, 3, 4, 5, 6, 7})
+	r.disconnect(r.tunnel)
+	r.mustConnect(3)
+	r.send(9, 12, 11) // 8 was lost: what refers to it must not be shown
+	want(t, "after a gap", r.made[0].sequences(), []uint64{1, 2, 3, 4, 5, 6, 7, 11, 12})
+	if r.made[0].opened != 1 {
+		t.Errorf("the output was opened %d times", r.made[0].opened)
+	}
+}
+
+func TestFencing(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(5)
+	if err := r.connect(5); !errors.Is(err, errFenced) {
+		t.Errorf("a session of the same epoch: %v", err)
+	}
+	if err := r.connect(4); !errors.Is(err, errFenced) {
+		t.Errorf("a session of an older epoch: %v", err)
+	}
+	stranger := &Session{hello: tunnel.Hello{Epoch: 9}, wake: make(chan struct{}, 1)}
+	if err := r.VideoSession.connect(stranger); err == nil {
+		t.Error("a session of another rule's UID was accepted")
+	}
+	if err := r.write(stranger, &media.AccessUnit{}, time.Now()); !errors.Is(err, errFenced) {
+		t.Errorf("a unit of a session that does not serve the stream: %v", err)
+	}
+}
+
+func TestMalformedUnits(t *testing.T) {
+	r := newRig(t)
+	if err := r.connect(1); err != nil {
+		t.Fatal(err)
+	}
+	good := media.AccessUnit{Track: 1, Sequence: 1, RandomAccess: true, Payload: []byte{0, 0, 0, 1, 0x65}}
+	if err := r.write(r.tunnel, &good, time.Now()); !errors.Is(err, tunnel.ErrMalformed) {
+		t.Errorf("unit before tracks: %v", err)
+	}
+	r.setTracks(r.tunnel, &tunnel.Tracks{Tracks: []media.Track{testTrack()}})
+	for name, change := range map[string]func(*media.AccessUnit){
+		"unknown track":      func(u *media.AccessUnit) { u.Track = 7 },
+		"NAL length":         func(u *media.AccessUnit) { u.Payload = []byte{0, 0, 0, 9, 1} },
+		"truncated length":   func(u *media.AccessUnit) { u.Payload = []byte{0, 0} },
+		"empty NAL unit":     func(u *media.AccessUnit) { u.Payload = []byte{0, 0, 0, 0} },
+		"timestamp too high": func(u *media.AccessUnit) { u.PTS = 1 << 55 },
+	} {
+		u := good
+		change(&u)
+		_, detach := r.attach()
+		if err := r.write(r.tunnel, &u, time.Now()); !errors.Is(err, tunnel.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+		detach()
+	}
+}
+
+func TestViewerLimit(t *testing.T) {
+	r := newRig(t)
+	for range 3 {
+		_, detach := r.attach()
+		defer detach()
+	}
+	if _, _, err := r.Attach("rec"); !errors.Is(err, errTooMany) {
+		t.Errorf("one viewer too many: %v", err)
+	}
+	if _, _, err := r.Attach("avi"); err == nil {
+		t.Error("an unknown format was accepted")
+	}
+}
+
+// An output that cannot carry the stream tells its viewers so, whether they come before or after the tracks.
+func TestOutputThatCannotCarry(t *testing.T) {
+	audio := &tunnel.Tracks{Tracks: []media.Track{{ID: 1, Kind: media.Audio, Codec: media.PCMA, ClockRate: 8000, Channels: 1}}}
+	r := newRig(t)
+	if err := r.connect(1); err != nil {
+		t.Fatal(err)
+	}
+	early, detach := r.attach()
+	defer detach()
+	r.setTracks(r.tunnel, audio)
+	if err := r.wait(context.Background(), early, time.Hour); !errors.Is(err, errCannotCarry) {
+		t.Errorf("early viewer: %v", err)
+	}
+	if _, _, err := r.Attach("rec"); !errors.Is(err, errCannotCarry) {
+		t.Errorf("late viewer: %v", err)
+	}
+	if !r.made[0].closed || !r.made[1].closed {
+		t.Error("an output that cannot carry the stream was left open")
+	}
+}
+
+func TestHoldTime(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	r.send(1, 3, 1)
+	r.disconnect(r.tunnel)
+	began := time.Now().Add(stallTime)
+	r.Tick(began)
+	r.Tick(began.Add(59 * time.Second))
+	if r.made[0].closed {
+		t.Fatal("viewers were let go within the hold time")
+	}
+	r.Tick(began.Add(61 * time.Second))
+	if !r.made[0].closed {
+		t.Error("viewers were kept beyond the hold time")
+	}
+}
+
+func TestPausedViewersAreHeld(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	r.send(1, 3, 1)
+	if err := r.Control("pause"); err != nil {
+		t.Fatal(err)
+	}
+	for hours := range 3 {
+		r.Tick(time.Now().Add(time.Duration(hours+1) * time.Hour))
+	}
+	if r.made[0].closed {
+		t.Error("viewers of a paused stream were let go")
+	}
+}
+
+func TestRemoved(t *testing.T) {
+	r := newRig(t)
+	_, detach := r.attach()
+	defer detach()
+	r.remove()
+	if !r.made[0].closed {
+		t.Error("the output of a removed target is open")
+	}
+	if _, _, err := r.Attach("rec"); !errors.Is(err, errRemoved) {
+		t.Errorf("viewer of a removed target: %v", err)
+	}
+	if err := r.connect(1); !errors.Is(err, errRemoved) {
+		t.Errorf("tunnel of a removed target: %v", err)
+	}
+}
