@@ -154,6 +154,9 @@ func (p *process) stop() {
 	_ = p.cmd.Wait() // what it said is not needed any more
 }
 
+// readSize is how much a viewer reads at once, in bytes.
+const readSize = 64 << 10
+
 // view is one viewer: it reads and counts until ctx ends.
 func view(ctx context.Context, output, address string, delivered *atomic.Int64) error {
 	path := "/node/" + key.Node + "/" + key.Rule + key.Path + "?format=" + output
@@ -168,7 +171,9 @@ func view(ctx context.Context, output, address string, delivered *atomic.Int64) 
 		defer context.AfterFunc(ctx, func() { c.Close() })()
 		return count(c, delivered)
 	case "mse":
-		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+address+path, nil)
+		// Reads of the same size as the other viewers': on the loopback the reader's cost is partly the writer's.
+		dialer := websocket.Dialer{ReadBufferSize: readSize}
+		ws, _, err := dialer.DialContext(ctx, "ws://"+address+path, nil)
 		if err != nil {
 			return err
 		}
@@ -202,7 +207,7 @@ func view(ctx context.Context, output, address string, delivered *atomic.Int64) 
 
 // count reads to the end.
 func count(r io.Reader, delivered *atomic.Int64) error {
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, readSize)
 	for {
 		n, err := r.Read(buf)
 		delivered.Add(int64(n))

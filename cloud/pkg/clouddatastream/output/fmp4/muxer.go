@@ -110,7 +110,7 @@ func (m *Muxer) Fragment(u *media.AccessUnit) ([]byte, error) {
 			return nil, err
 		}
 	}
-	// Decoding times are unsigned (8.8.12). Where reordering would begin below zero, decoding begins at zero.
+	// Decoding times are unsigned (ISO/IEC 14496-12, 8.8.12). Where reordering would begin below zero, decoding begins at zero.
 	dts := max(u.DTS(), 0)
 	m.sequence++
 	part := fmp4.Part{

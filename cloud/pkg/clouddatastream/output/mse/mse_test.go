@@ -263,21 +263,21 @@ func TestLateViewerBeginsAtRandomAccess(t *testing.T) {
 
 // TestSlowViewer has a viewer that never reads beside one that does.
 func TestSlowViewer(t *testing.T) {
-	f := setup(t, output.Config{MaxBytes: 64 << 20, MaxLag: time.Minute, WriteTimeout: time.Second})
+	f := setup(t, output.Config{MaxBytes: 64 << 20, MaxLag: time.Minute, WriteTimeout: 3 * time.Second})
 	f.open(t, f.clip.Tracks)
 	dial(t, f)
 	c := dial(t, f)
 	c.expect("status")
-	key := *f.gop(0)[0]
-	key.Payload = media.JoinNALUs([][]byte{append([]byte{0x65}, make([]byte, 1<<20)...)})
-	const n = 40 // more than socket buffers hold
-	for range n {
-		f.write(t, &key)
-	}
+	unit := *f.gop(0)[0]
+	f.write(t, &unit)
 	c.expect("mse")
 	c.init()
-	for range n {
-		if !bytes.Equal(c.sample(), key.Payload) {
+	c.sample() // its place in the stream is fixed
+	unit.RandomAccess = false
+	unit.Payload = media.JoinNALUs([][]byte{append([]byte{0x41}, make([]byte, 1<<20)...)})
+	for range 40 { // more than socket buffers hold
+		f.write(t, &unit)
+		if !bytes.Equal(c.sample(), unit.Payload) {
 			t.Fatal("unit differs")
 		}
 	}

@@ -27,6 +27,8 @@ const (
 	// pingInterval is the silence after which the server pings, and pongTimeout the time for the answer.
 	pingInterval = 10 * time.Second
 	pongTimeout  = 30 * time.Second
+	// maxWrites is how many batches are written before a viewer who is behind hears of anything else.
+	maxWrites = 16
 	// closeTimeout is the time for the answer to the server's close message.
 	closeTimeout = 2 * time.Second
 )
@@ -98,7 +100,7 @@ func (v *viewer) stream(gone <-chan struct{}) error {
 
 	cursor := v.out.log.Cursor()
 	var batch []item
-	for {
+	for written := 0; ; {
 		var wake <-chan struct{}
 		batch, wake, err = cursor.Poll(batch[:0])
 		if err != nil {
@@ -108,8 +110,12 @@ func (v *viewer) stream(gone <-chan struct{}) error {
 			if err := v.write(batch); err != nil {
 				return err
 			}
+			if written++; written < maxWrites {
+				continue // mostly to find that there is nothing more, which is cheaper than to select twice
+			}
 			wake = ready
 		}
+		written = 0
 		select {
 		case <-wake:
 		case <-gone:

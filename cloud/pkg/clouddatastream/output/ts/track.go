@@ -15,7 +15,8 @@ import (
 	"github.com/kubeedge/datastream/pkg/media"
 )
 
-// firstPID is above those that are reserved. A track's PID is firstPID + its ID, so that it stays the same for all of a stream.
+// firstPID is above the PIDs that are reserved. A track's is firstPID + its ID, so that it stays the same for all of a
+// stream.
 const firstPID = 0x100
 
 // track is a track that is carried.
