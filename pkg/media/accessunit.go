@@ -6,7 +6,11 @@ package media
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 )
 
 // AccessUnit is everything of one track with one timestamp. It is the unit of transport,
@@ -52,6 +56,35 @@ func NALUs(dst [][]byte, payload []byte) ([][]byte, error) {
 		payload = payload[4+n:]
 	}
 	return dst, nil
+}
+
+// NALUs splits a payload of an H.264 or H.265 track into NAL units, and puts the parameter sets in front if asked to. A leading access
+// unit delimiter is left out: it would have to be the first of all (ITU-T H.264, 7.4.1.2.3), and containers have
+// their own rules for it.
+func (t *Track) NALUs(payload []byte, parameterSets bool) ([][]byte, error) {
+	var nalus [][]byte
+	if parameterSets {
+		if t.Codec == H265 {
+			nalus = append(nalus, t.VPS)
+		}
+		nalus = append(nalus, t.SPS, t.PPS)
+	}
+	sets := len(nalus)
+	nalus, err := NALUs(nalus, payload)
+	if err != nil {
+		return nil, err
+	}
+	if len(nalus) > sets && t.isDelimiter(nalus[sets]) {
+		nalus = slices.Delete(nalus, sets, sets+1)
+	}
+	return nalus, nil
+}
+
+func (t *Track) isDelimiter(nalu []byte) bool {
+	if t.Codec == H265 {
+		return h265.NALUType(nalu[0]>>1&0x3f) == h265.NALUType_AUD_NUT
+	}
+	return h264.NALUType(nalu[0]&0x1f) == h264.NALUTypeAccessUnitDelimiter
 }
 
 // JoinNALUs is the inverse of NALUs: each NAL unit behind its length.

@@ -105,10 +105,11 @@ func (m *Muxer) Fragment(u *media.AccessUnit) ([]byte, error) {
 	}
 	payload := u.Payload
 	if m.inBand && u.RandomAccess && t.Kind == media.Video {
-		var err error
-		if payload, err = t.withParameterSets(payload); err != nil {
+		nalus, err := t.NALUs(payload, true)
+		if err != nil {
 			return nil, err
 		}
+		payload = media.JoinNALUs(nalus)
 	}
 	// Decoding times are unsigned (ISO/IEC 14496-12, 8.8.12). Where reordering would begin below zero, decoding begins at zero.
 	dts := max(u.DTS(), 0)

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/opus"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mp4"
@@ -68,30 +66,6 @@ func (t *track) follows(old *track) bool {
 
 func (t *track) sameParameterSets(old *track) bool {
 	return bytes.Equal(t.VPS, old.VPS) && bytes.Equal(t.SPS, old.SPS) && bytes.Equal(t.PPS, old.PPS)
-}
-
-// withParameterSets puts the parameter sets in front of a payload, in place of an access unit delimiter: that would have to
-// be the first (ITU-T H.264, 7.4.1.2.3), and MP4 has no use for it.
-func (t *track) withParameterSets(payload []byte) ([]byte, error) {
-	nalus, err := media.NALUs(nil, payload)
-	if err != nil {
-		return nil, err
-	}
-	if len(nalus) > 0 && t.isDelimiter(nalus[0]) {
-		nalus = nalus[1:]
-	}
-	sets := [][]byte{t.SPS, t.PPS}
-	if t.Codec == media.H265 {
-		sets = [][]byte{t.VPS, t.SPS, t.PPS}
-	}
-	return media.JoinNALUs(append(sets, nalus...)), nil
-}
-
-func (t *track) isDelimiter(nalu []byte) bool {
-	if t.Codec == media.H265 {
-		return h265.NALUType(nalu[0]>>1&0x3f) == h265.NALUType_AUD_NUT
-	}
-	return h264.NALUType(nalu[0]&0x1f) == h264.NALUTypeAccessUnitDelimiter
 }
 
 // firstRate is the rate in 1/s that is assumed before the distance between two units is known.

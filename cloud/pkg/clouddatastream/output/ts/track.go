@@ -7,8 +7,6 @@ import (
 	"bytes"
 	"math/bits"
 
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts"
 
@@ -61,31 +59,4 @@ func (t *track) time(ticks int64) int64 {
 	hi, lo := bits.Mul64(uint64(max(ticks, 0)), clockRate)
 	q, _ := bits.Div64(hi, lo, uint64(t.ClockRate))
 	return startTime + int64(q)
-}
-
-// nalus splits a payload into NAL units, behind the parameter sets if the unit is a random access point. A delimiter is
-// taken away: it would have to be in front of them, where the library puts its own.
-func (t *track) nalus(u *media.AccessUnit) ([][]byte, error) {
-	nalus, err := media.NALUs(nil, u.Payload)
-	if err != nil {
-		return nil, err
-	}
-	if t.isDelimiter(nalus[0]) {
-		nalus = nalus[1:]
-	}
-	if !u.RandomAccess {
-		return nalus, nil
-	}
-	sets := [][]byte{t.SPS, t.PPS}
-	if t.Codec == media.H265 {
-		sets = [][]byte{t.VPS, t.SPS, t.PPS}
-	}
-	return append(sets, nalus...), nil
-}
-
-func (t *track) isDelimiter(nalu []byte) bool {
-	if t.Codec == media.H265 {
-		return h265.NALUType(nalu[0]>>1&0x3f) == h265.NALUType_AUD_NUT
-	}
-	return h264.NALUType(nalu[0]&0x1f) == h264.NALUTypeAccessUnitDelimiter
 }

@@ -104,7 +104,7 @@ func (w *writer) write(u *media.AccessUnit) ([]byte, error) {
 		err = w.mux.WriteOpus(t.out, pts, [][]byte{u.Payload})
 	default:
 		var nalus [][]byte
-		if nalus, err = t.nalus(u); err != nil || len(nalus) == 0 {
+		if nalus, err = t.NALUs(u.Payload, u.RandomAccess); err != nil || len(nalus) == 0 {
 			return nil, err
 		}
 		if t.Codec == media.H264 {
