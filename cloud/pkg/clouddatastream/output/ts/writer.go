@@ -32,8 +32,6 @@ const (
 	maxAAC = 1<<13 - 1 - 7
 )
 
-var errFrame = errors.New("audio frame does not fit into ADTS")
-
 // writer turns access units into transport packets.
 //
 // The library repeats its tables in front of each random access unit of the lead track, so that a viewer can begin there.
@@ -97,7 +95,7 @@ func (w *writer) write(u *media.AccessUnit) ([]byte, error) {
 	switch t.Codec {
 	case media.AAC:
 		if len(u.Payload) > maxAAC {
-			return nil, errFrame
+			return nil, nil // no reason to end the picture
 		}
 		err = w.mux.WriteMPEG4Audio(t.out, pts, [][]byte{u.Payload})
 	case media.Opus:

@@ -370,8 +370,8 @@ func TestMalformed(t *testing.T) {
 		}
 	}
 	mux(t, w, clip, 0)
-	if b, err := w.write(&media.AccessUnit{Track: clip.Tracks[1].ID, Payload: make([]byte, 9000)}); err == nil {
-		t.Errorf("an AAC frame of 9000 bytes became %d", len(b))
+	if b, err := w.write(&media.AccessUnit{Track: clip.Tracks[1].ID, Payload: make([]byte, 9000)}); err != nil || len(b) > 0 {
+		t.Errorf("an AAC frame of 9000 bytes became %d: %v", len(b), err)
 	}
 }
 
