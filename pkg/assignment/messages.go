@@ -3,6 +3,8 @@
 
 package assignment
 
+import "github.com/kubeedge/datastream/pkg/tunnel"
+
 // The messages between StreamRuleController and CloudDataStream. Both live in cloudcore, so they
 // travel as Go values in the content of a beehive message.
 
@@ -16,6 +18,8 @@ const (
 	OpSynced = "synced"
 	// OpReport carries a Report from CloudDataStream to the controller.
 	OpReport = "report"
+	// OpStates carries StreamStates from CloudDataStream to the controller.
+	OpStates = "states"
 )
 
 // Entry is what the cloud side has to know of one target: that it is there, not where its camera is.
@@ -44,6 +48,26 @@ type Report struct {
 	Revision string
 	// Tunnels is the number of its tunnels that are connected.
 	Tunnels int
+}
+
+// StreamState is what one stream does, as far as its rule's status tells.
+type StreamState struct {
+	Key     tunnel.StreamKey
+	RuleUID string
+	// State is a tunnel.StreamState, or "away" where no tunnel is connected. Reason and Message say why.
+	State   string
+	Reason  string
+	Message string
+	// Codecs are those of the source's tracks, as in RFC 6381 where that has a name for them.
+	Codecs  []string
+	Viewers int
+}
+
+// StreamStates are the states that changed. After each Synced all are sent, since the controller may have just started.
+type StreamStates struct {
+	// Full says that there are no other streams than these.
+	Full    bool
+	Streams []StreamState
 }
 
 // Synced ends the answer to OpSync.

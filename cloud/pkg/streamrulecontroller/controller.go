@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -41,6 +43,8 @@ type Controller struct {
 	queue   workqueue.DelayingInterface // of node names and syncRequests
 	resend  resendPolicy
 	metrics *metrics
+	seen    *observations
+	status  *statusWriter
 
 	mu      sync.Mutex
 	reports map[string]assignment.Report // the newest of each node, until the worker takes it
@@ -58,14 +62,15 @@ type nodeState struct {
 	delivery delivery
 }
 
-// NewController makes a controller that reads rules and endpoints through client. It must be Run.
-func NewController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender) *Controller {
+// NewController makes a controller that reads rules and endpoints through client, and writes their statuses through it.
+// Transitions become Events of recorder, which may be nil. It must be Run.
+func NewController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender, recorder record.EventRecorder) *Controller {
 	jitter := func(d time.Duration) time.Duration { return wait.Jitter(d, 0.2) }
-	return newController(cfg, client, send, clock.RealClock{}, jitter)
+	return newController(cfg, client, send, clock.RealClock{}, jitter, statusConfig{clock.RealClock{}, recorder})
 }
 
 func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender,
-	clk clock.WithTicker, jitter func(time.Duration) time.Duration,
+	clk clock.WithTicker, jitter func(time.Duration) time.Duration, status statusConfig,
 ) *Controller {
 	c := &Controller{
 		send:    send,
@@ -76,7 +81,13 @@ func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interfac
 		reports: make(map[string]assignment.Report),
 		nodes:   make(map[string]*nodeState),
 	}
-	c.rules = newRules(client, func(node string) { c.queue.Add(node) })
+	c.seen = newObservations(func(rule types.NamespacedName, delay time.Duration) { c.status.touch(rule, delay) })
+	c.rules = newRules(client, changes{
+		node:     func(node string) { c.queue.Add(node) },
+		rule:     func(rule types.NamespacedName) { c.status.touch(rule, gatherTime) },
+		endpoint: func(endpoint types.NamespacedName) { c.status.touchEndpoint(endpoint) },
+	})
+	c.status = newStatusWriter(client.StreamrulesV1alpha1(), c.rules, c.seen, status, c.metrics)
 	return c
 }
 
@@ -97,14 +108,19 @@ func (c *Controller) Report(r assignment.Report) {
 	c.queue.Add(r.Node)
 }
 
+// States takes what streams do. It never blocks for long.
+func (c *Controller) States(s assignment.StreamStates) { c.seen.setStreams(s) }
+
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) {
-	var worker sync.WaitGroup
+	var workers sync.WaitGroup
 	c.rules.start(ctx)
-	worker.Go(func() { c.work(ctx) })
+	workers.Go(func() { c.work(ctx) })
+	workers.Go(func() { c.status.run(ctx) })
 	<-ctx.Done()
 	c.queue.ShutDown()
-	worker.Wait()
+	c.status.queue.ShutDown()
+	workers.Wait()
 	c.rules.wait()
 }
 
@@ -143,7 +159,8 @@ func (c *Controller) syncAll(ctx context.Context) {
 
 // syncNode brings CloudDataStream and the node up to date. tell is set if CloudDataStream may know nothing.
 func (c *Controller) syncNode(node string, tell bool) {
-	entries, targets := c.rules.resolve(node)
+	all, targets := c.rules.resolve(node)
+	entries := directory(all)
 	desired := assignment.New(node, targets)
 	report, reported := c.takeReport(node)
 
@@ -163,6 +180,8 @@ func (c *Controller) syncNode(node string, tell bool) {
 	if reported {
 		n.delivery.report(report, now)
 	}
+	// The status is told of the targets before CloudDataStream, which then tells their states.
+	c.seen.setNode(node, all, n.delivery.delivered(), n.delivery.reported.Tunnels > 0)
 	// With the directory before the assignment, CloudDataStream knows a target before its tunnel is dialled.
 	changed := !slices.Equal(n.told, entries) || len(entries) > 0 && n.revision != desired.Revision
 	if tell || changed {

@@ -253,7 +253,7 @@ func BenchmarkResolve(b *testing.B) {
 		objects = append(objects, rule(fmt.Sprintf("r%d", i), fmt.Sprintf("cam edge-%d /x", i%100)))
 	}
 	client, _ := newTracker()
-	r := newRules(client, func(string) {})
+	r := newRules(client, changes{})
 	for _, obj := range objects {
 		switch obj := obj.(type) {
 		case *streamrules.StreamRule:

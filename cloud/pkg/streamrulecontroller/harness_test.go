@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	kubetesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -107,6 +108,10 @@ type harness struct {
 	c     *Controller
 	api   streamrulesclient.StreamrulesV1alpha1Interface
 	clock timerClock
+	// statusClock is the status writer's own. While nobody steps it, only what is written at once is.
+	statusClock timerClock
+	events      *record.FakeRecorder
+	client      *fake.Clientset
 }
 
 func newHarness(t *testing.T, objects ...runtime.Object) *harness {
@@ -114,10 +119,11 @@ func newHarness(t *testing.T, objects ...runtime.Object) *harness {
 	client, watching := newTracker(objects...)
 	h := &harness{
 		T: t, outbox: newOutbox(), api: client.StreamrulesV1alpha1(),
-		clock: newTimerClock(),
+		clock: newTimerClock(), statusClock: newTimerClock(), events: record.NewFakeRecorder(4096), client: client,
 	}
 	noJitter := func(d time.Duration) time.Duration { return d }
-	h.c = newController(v1alpha1.NewDefaultStreamRuleController(), client, h.outbox, h.clock, noJitter)
+	h.c = newController(v1alpha1.NewDefaultStreamRuleController(), client, h.outbox, h.clock, noJitter,
+		statusConfig{h.statusClock, h.events})
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() { h.c.Run(ctx) })
@@ -187,10 +193,15 @@ func (h *harness) quiet() {
 // stepTo moves the clock there, once the queue waits for it.
 func (h *harness) stepTo(offset time.Duration) {
 	h.Helper()
+	stepTo(h.T, h.clock, offset)
+}
+
+func stepTo(t *testing.T, c timerClock, offset time.Duration) {
+	t.Helper()
 	at := start.Add(offset)
-	for !receiveOne(h.T, "timer for "+offset.String(), h.clock.armed).Equal(at) {
+	for !receiveOne(t, "timer for "+offset.String(), c.armed).Equal(at) {
 	}
-	h.clock.SetTime(at)
+	c.SetTime(at)
 }
 
 func (h *harness) create(obj runtime.Object) {

@@ -8,6 +8,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	outOfDate prometheus.Gauge
 	sends     prometheus.Counter
+	statuses  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -19,15 +20,19 @@ func newMetrics() *metrics {
 			opts("nodes_out_of_date", "Nodes that have not reported the revision of their assignment."))),
 		sends: prometheus.NewCounter(prometheus.CounterOpts(
 			opts("assignments_sent_total", "Assignments sent to nodes, also those sent again."))),
+		statuses: prometheus.NewCounterVec(prometheus.CounterOpts(
+			opts("status_writes_total", "Attempts to write the status of a rule or endpoint, by result: ok, conflict, error.")), []string{"result"}),
 	}
 }
 
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.outOfDate.Describe(ch)
 	m.sends.Describe(ch)
+	m.statuses.Describe(ch)
 }
 
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.outOfDate.Collect(ch)
 	m.sends.Collect(ch)
+	m.statuses.Collect(ch)
 }

@@ -20,17 +20,55 @@ import (
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
-// errTooMany is the problem of a target for which its node has no room.
-var errTooMany = fmt.Errorf("the node has more than %d targets, and older rules come first", assignment.MaxTargets)
+// Reasons of problems that the API has no constant for.
+const (
+	reasonInvalidEndpoint = "InvalidEndpoint" // as the nodes call it
+	reasonInvalidTarget   = "InvalidTarget"
+	reasonNodeFull        = "NodeFull"
+)
 
-// resolve returns all targets of a node for its directory, and those that can be served for its assignment.
-func (r *rules) resolve(node string) ([]assignment.Entry, []assignment.Target) {
+// problem is why a target cannot be served: a reason for programs, and a sentence for people that never quotes the
+// URL, which may hold a password.
+type problem struct{ reason, message string }
+
+// tooMany is the problem of a target for which its node has no room.
+var tooMany = &problem{
+	reasonNodeFull, fmt.Sprintf("the node has more than %d targets, and older rules come first", assignment.MaxTargets),
+}
+
+// resolved is one target of a node, of this generation of its rule.
+type resolved struct {
+	target     assignment.Target
+	generation int64
+	problem    *problem // nil if the target can be served
+}
+
+func (r *resolved) entry() assignment.Entry {
+	t := &r.target
+	e := assignment.Entry{Namespace: t.Namespace, Rule: t.Rule, RuleUID: t.RuleUID, Path: t.Path, Endpoint: t.Endpoint}
+	if r.problem != nil {
+		e.Problem = r.problem.message
+	}
+	return e
+}
+
+// directory is what CloudDataStream has to know of a node's targets.
+func directory(all []resolved) []assignment.Entry {
+	var entries []assignment.Entry
+	for i := range all {
+		entries = append(entries, all[i].entry())
+	}
+	return entries
+}
+
+// resolve returns all targets of a node, and those that can be served for its assignment.
+func (r *rules) resolve(node string) ([]resolved, []assignment.Target) {
 	found := r.ofNode(node)
 	slices.SortFunc(found, func(a, b *streamrules.StreamRule) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	var entries []assignment.Entry
+	var all []resolved
 	var targets []assignment.Target // nil if none: the revision of nothing must always be the same
 	sources := &sources{endpoints: r.endpoints, known: make(map[types.NamespacedName]source)}
 	seen := sets.New[tunnel.StreamKey]()
@@ -46,28 +84,23 @@ func (r *rules) resolve(node string) ([]assignment.Entry, []assignment.Target) {
 				continue
 			}
 			seen.Insert(key)
-			err := sources.complete(&target, key)
-			if err == nil && len(targets) == assignment.MaxTargets {
-				err = errTooMany
+			problem := sources.complete(&target, key)
+			if problem == nil && len(targets) == assignment.MaxTargets {
+				problem = tooMany
 			}
-			entry := assignment.Entry{
-				Namespace: target.Namespace, Rule: target.Rule, RuleUID: target.RuleUID, Path: target.Path, Endpoint: target.Endpoint,
-			}
-			if err != nil {
-				entry.Problem = err.Error()
-			} else {
+			if problem == nil {
 				targets = append(targets, target)
 			}
-			entries = append(entries, entry)
+			all = append(all, resolved{target, rule.Generation, problem})
 		}
 	}
-	return entries, targets
+	return all, targets
 }
 
 // source is what an endpoint says, or the problem with it.
 type source struct {
-	spec *streamrules.StreamRuleEndpointSpec
-	err  error
+	spec    *streamrules.StreamRuleEndpointSpec
+	problem *problem
 }
 
 // sources reads each endpoint once, so that all targets of an assignment see the same version of it.
@@ -89,25 +122,24 @@ func (s *sources) read(name types.NamespacedName) source {
 	endpoint, err := s.endpoints.StreamRuleEndpoints(name.Namespace).Get(name.Name)
 	switch {
 	case apierrors.IsNotFound(err):
-		return source{err: fmt.Errorf("StreamRuleEndpoint %s does not exist", name)}
+		return source{problem: &problem{streamrules.ReasonEndpointMissing, fmt.Sprintf("StreamRuleEndpoint %s does not exist", name)}}
 	case err != nil:
-		return source{err: fmt.Errorf("reading StreamRuleEndpoint %s: %w", name, err)}
+		return source{problem: &problem{streamrules.ReasonEndpointMissing, fmt.Sprintf("reading StreamRuleEndpoint %s: %v", name, err)}}
 	}
 	if err := validate(&endpoint.Spec); err != nil {
-		return source{err: fmt.Errorf("StreamRuleEndpoint %s: %w", name, err)}
+		return source{problem: &problem{reasonInvalidEndpoint, fmt.Sprintf("StreamRuleEndpoint %s: %v", name, err)}}
 	}
 	return source{spec: &endpoint.Spec}
 }
 
-// complete adds to the target what its endpoint says. An error is a sentence for the user and never quotes the URL,
-// which may hold a password.
-func (s *sources) complete(t *assignment.Target, key tunnel.StreamKey) error {
+// complete adds to the target what its endpoint says.
+func (s *sources) complete(t *assignment.Target, key tunnel.StreamKey) *problem {
 	if err := key.Validate(); err != nil {
-		return err
+		return &problem{reasonInvalidTarget, err.Error()}
 	}
 	found := s.get(types.NamespacedName{Namespace: t.Namespace, Name: t.Endpoint})
-	if found.err != nil {
-		return found.err
+	if found.problem != nil {
+		return found.problem
 	}
 	// A credentialsSecretRef is not resolved yet: the node reads the source without credentials.
 	t.Protocol = string(streamrules.ProtocolWebSocket)

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	streamrules "github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
@@ -26,19 +28,31 @@ const (
 type rules struct {
 	factory   externalversions.SharedInformerFactory
 	indexer   cache.Indexer
+	rules     listers.StreamRuleLister
 	endpoints listers.StreamRuleEndpointLister
-	changed   func(node string)
+	changed   changes
 	hasSynced []cache.InformerSynced
 }
 
-// newRules watches rules and endpoints once started. changed is called with every node that a change may concern.
-func newRules(client versioned.Interface, changed func(node string)) *rules {
+// changes are called with what an event concerns.
+type changes struct {
+	// node has other targets, or the same with other endpoints.
+	node func(name string)
+	// rule has changed in any way, also its status.
+	rule func(types.NamespacedName)
+	// endpoint has changed in any way, also its status.
+	endpoint func(types.NamespacedName)
+}
+
+// newRules watches rules and endpoints once started.
+func newRules(client versioned.Interface, changed changes) *rules {
 	// No resync: a send that went wrong is repeated by the closed loop, and the cache itself loses nothing.
 	factory := externalversions.NewSharedInformerFactory(client, 0)
 	api := factory.Streamrules().V1alpha1()
 	ruleInformer, endpointInformer := api.StreamRules().Informer(), api.StreamRuleEndpoints().Informer()
 	r := &rules{
-		factory: factory, indexer: ruleInformer.GetIndexer(), endpoints: api.StreamRuleEndpoints().Lister(), changed: changed,
+		factory: factory, indexer: ruleInformer.GetIndexer(), changed: changed,
+		rules: api.StreamRules().Lister(), endpoints: api.StreamRuleEndpoints().Lister(),
 		hasSynced: []cache.InformerSynced{ruleInformer.HasSynced, endpointInformer.HasSynced},
 	}
 	// These fail only on an informer that has started or stopped.
@@ -93,19 +107,31 @@ func (r *rules) ruleChanged(obj any) {
 	if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = last.Obj
 	}
+	if rule, ok := obj.(*streamrules.StreamRule); ok {
+		r.changed.rule(nameOf(rule))
+	}
+	r.nodesChanged(obj)
+}
+
+func (r *rules) nodesChanged(obj any) {
 	nodes, _ := nodesOf(obj)
 	for _, node := range nodes {
-		r.changed(node)
+		r.changed.node(node)
 	}
+}
+
+func nameOf(obj metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
 }
 
 func (r *rules) ruleUpdated(before, after any) {
 	was, is := before.(*streamrules.StreamRule), after.(*streamrules.StreamRule)
-	if was.UID == is.UID && reflect.DeepEqual(was.Spec, is.Spec) {
+	r.changed.rule(nameOf(is))
+	if was.UID == is.UID && was.Generation == is.Generation && reflect.DeepEqual(was.Spec, is.Spec) {
 		return // its status, most likely
 	}
-	r.ruleChanged(was)
-	r.ruleChanged(is)
+	r.nodesChanged(was)
+	r.nodesChanged(is)
 }
 
 func (r *rules) endpointChanged(obj any) {
@@ -113,15 +139,19 @@ func (r *rules) endpointChanged(obj any) {
 	if err != nil {
 		return // not an object
 	}
+	name, err := cache.ParseObjectName(key)
+	must(err) // the key was made a line above
+	r.changed.endpoint(name.AsNamespacedName())
 	users, err := r.indexer.ByIndex(byEndpoint, key)
 	must(err) // as in ofNode
 	for _, rule := range users {
-		r.ruleChanged(rule)
+		r.nodesChanged(rule)
 	}
 }
 
 func (r *rules) endpointUpdated(before, after any) {
 	was, is := before.(*streamrules.StreamRuleEndpoint), after.(*streamrules.StreamRuleEndpoint)
+	r.changed.endpoint(nameOf(is))
 	if !reflect.DeepEqual(was.Spec, is.Spec) {
 		r.endpointChanged(is)
 	}
@@ -136,12 +166,14 @@ func nodesOf(obj any) ([]string, error) {
 	}
 	var out []string
 	for i := range rule.Spec.Targets {
-		if node := rule.Spec.Targets[i].TargetResource.NodeName; node != "" && !strings.Contains(node, "/") {
+		if node := rule.Spec.Targets[i].TargetResource.NodeName; isNodeName(node) {
 			out = append(out, node)
 		}
 	}
 	return out, nil
 }
+
+func isNodeName(name string) bool { return name != "" && !strings.Contains(name, "/") }
 
 // endpointsOf is the function of the index byEndpoint.
 func endpointsOf(obj any) ([]string, error) {

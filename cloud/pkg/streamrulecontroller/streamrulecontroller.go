@@ -3,7 +3,7 @@
 
 // Package streamrulecontroller is the beehive module StreamRuleController of cloudcore. It turns StreamRules and
 // their StreamRuleEndpoints into one assignment per node, has CloudHub bring it there until the node says that it
-// runs it, and tells CloudDataStream which streams exist.
+// runs it, tells CloudDataStream which streams exist, and writes the statuses of rules and endpoints.
 package streamrulecontroller
 
 import (
@@ -14,6 +14,7 @@ import (
 	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
 	"github.com/kubeedge/beehive/pkg/core/model"
 	"github.com/prometheus/client_golang/prometheus"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
@@ -28,18 +29,31 @@ const cloudHub = "cloudhub"
 type StreamRuleController struct {
 	cfg    v1alpha1.StreamRuleController
 	client versioned.Interface
+	events typedcorev1.EventsGetter // nil: none are written
 }
 
 var _ core.Module = (*StreamRuleController)(nil)
 
-// New configures the module. It reads rules and endpoints through client.
-func New(cfg *v1alpha1.StreamRuleController, client versioned.Interface) *StreamRuleController {
-	return &StreamRuleController{cfg: *cfg, client: client}
+// Option adds something to the module.
+type Option func(*StreamRuleController)
+
+// WithEvents has the module write Events about its rules through client, which is the CoreV1 of a clientset.
+func WithEvents(client typedcorev1.EventsGetter) Option {
+	return func(s *StreamRuleController) { s.events = client }
+}
+
+// New configures the module. It reads rules and endpoints through client, and writes their statuses.
+func New(cfg *v1alpha1.StreamRuleController, client versioned.Interface, options ...Option) *StreamRuleController {
+	s := &StreamRuleController{cfg: *cfg, client: client}
+	for _, apply := range options {
+		apply(s)
+	}
+	return s
 }
 
 // Register configures the module and makes it known to beehive.
-func Register(cfg *v1alpha1.StreamRuleController, client versioned.Interface) {
-	core.Register(New(cfg, client))
+func Register(cfg *v1alpha1.StreamRuleController, client versioned.Interface, options ...Option) {
+	core.Register(New(cfg, client, options...))
 }
 
 // Name is the module's name.
@@ -53,7 +67,9 @@ func (s *StreamRuleController) Enable() bool { return s.cfg.Enable }
 
 // Start runs the module until beehive's context ends and the module's channel is closed.
 func (s *StreamRuleController) Start() {
-	c := NewController(&s.cfg, s.client, beehiveSender{})
+	recorder, stop := newRecorder(s.events)
+	defer stop()
+	c := NewController(&s.cfg, s.client, beehiveSender{}, recorder)
 	// cloudcore's monitor server serves the default registry.
 	if err := prometheus.Register(c); err != nil {
 		klog.ErrorS(err, "StreamRuleController has no metrics")
@@ -80,12 +96,14 @@ func receive(ctx context.Context, c *Controller) {
 			c.Sync()
 			continue
 		}
-		report, ok := m.GetContent().(assignment.Report)
-		if !ok {
+		switch content := m.GetContent().(type) {
+		case assignment.Report:
+			c.Report(content)
+		case assignment.StreamStates:
+			c.States(content)
+		default:
 			klog.InfoS("Ignoring message", "source", m.GetSource(), "operation", m.GetOperation())
-			continue
 		}
-		c.Report(report)
 	}
 }
 

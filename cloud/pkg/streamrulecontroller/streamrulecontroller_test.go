@@ -30,7 +30,9 @@ func TestMessages(t *testing.T) {
 	client, _ := newTracker(endpoint("cam-1", camURL), rule("door", "cam-1 edge-1 /front"))
 	ctx, cancel := context.WithCancel(context.Background())
 	var module sync.WaitGroup
-	module.Go(func() { run(ctx, NewController(v1alpha1.NewDefaultStreamRuleController(), client, beehiveSender{})) })
+	module.Go(func() {
+		run(ctx, NewController(v1alpha1.NewDefaultStreamRuleController(), client, beehiveSender{}, nil))
+	})
 	defer func() {
 		cancel()
 		for _, name := range modules {

@@ -1,0 +1,84 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package certificates
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes/fake"
+)
+
+// waitForWatches returns when both secrets are watched.
+func waitForWatches(t *testing.T, client *fake.Clientset) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		watches := 0
+		for _, action := range client.Actions() {
+			if action.GetVerb() == "watch" {
+				watches++
+			}
+		}
+		if watches >= 2 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the secrets are not watched")
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func overwrite(t *testing.T, file string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte("nothing of use"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func echo(c net.Conn) {
+	defer c.Close()
+	_, _ = io.Copy(c, c)
+}
+
+// dial connects and expects the server to show that certificate.
+func dial(t *testing.T, address string, want pair) *tls.Conn {
+	t.Helper()
+	c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) // the bytes are compared instead
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if got := c.ConnectionState().PeerCertificates[0].Raw; !bytes.Equal(got, want.cert) {
+		t.Error("the server shows another certificate")
+	}
+	return c
+}
+
+func ping(t *testing.T, c *tls.Conn) {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("ping")); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 4)
+	if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "ping" {
+		t.Fatalf("%q, %v", answer, err)
+	}
+}
