@@ -13,6 +13,7 @@ require (
 	github.com/prometheus/client_golang v1.20.5
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.16.0
+	golang.org/x/time v0.3.0
 	k8s.io/api v0.30.14
 	k8s.io/apiextensions-apiserver v0.30.14
 	k8s.io/apimachinery v0.30.14
@@ -83,7 +84,6 @@ require (
 	golang.org/x/sys v0.35.0 // indirect
 	golang.org/x/term v0.34.0 // indirect
 	golang.org/x/text v0.28.0 // indirect
-	golang.org/x/time v0.3.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20230726155614-23370e0ffb3e // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20230822172742-b8732ec3820d // indirect
 	google.golang.org/grpc v1.58.3 // indirect
