@@ -30,9 +30,9 @@ import (
 // Where CloudHub of KubeEdge v1.20 keeps its certificates. The values are DER.
 const (
 	Namespace     = "kubeedge"
-	CASecret      = "casecret" //nolint:gosec // a name
+	CASecret      = "casecret"
 	CADataKey     = "cadata"
-	ServerSecret  = "cloudcoresecret" //nolint:gosec // a name
+	ServerSecret  = "cloudcoresecret"
 	ServerCertKey = "cloudcoredata"
 	ServerKeyKey  = "cloudcorekeydata"
 )

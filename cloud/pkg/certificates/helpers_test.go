@@ -62,7 +62,7 @@ func dial(t *testing.T, address string, want pair) *tls.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	if got := c.ConnectionState().PeerCertificates[0].Raw; !bytes.Equal(got, want.cert) {
 		t.Error("the server shows another certificate")
 	}

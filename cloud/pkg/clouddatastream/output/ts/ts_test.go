@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := append(first, rest...)
+	stream := slices.Concat(first, rest)
 	checkContinuity(t, stream, o.writer.lead.out.PID)
 	if types, frames := demux(t, stream); len(types) != 2 || len(frames) != 2 {
 		t.Errorf("tracks %v", types)

@@ -67,7 +67,7 @@ func demux(t *testing.T, stream []byte) (types []string, frames map[uint16][]fra
 	r.OnDecodeError(func(err error) { t.Error(err) })
 	frames = map[uint16][]frame{}
 	for _, track := range r.Tracks() {
-		add := func(pts, dts int64, data [][]byte) error {
+		add := func(pts, dts int64, data [][]byte) error { //nolint:unparam // the reader wants it so
 			frames[track.PID] = append(frames[track.PID], frame{pts, dts, data})
 			return nil
 		}
