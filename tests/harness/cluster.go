@@ -19,6 +19,7 @@ import (
 
 	"github.com/kubeedge/beehive/pkg/core"
 	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
+	"github.com/kubeedge/beehive/pkg/core/model"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
@@ -197,17 +198,19 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Stop ends the modules as beehive does and waits until each has ended.
+// Stop ends the modules and waits until each has ended. Other than in beehive's own shutdown, no channel is closed before:
+// whoever still sends would race with that.
 func (c *Cluster) Stop() {
 	beehiveContext.Cancel()
-	var all sync.WaitGroup
 	for _, m := range c.modules {
-		all.Go(func() {
-			beehiveContext.Cleanup(m.Name())
-			<-m.done
-		})
+		beehiveContext.Send(m.Name(), model.Message{}) // Receive knows no context
 	}
-	all.Wait()
+	for _, m := range c.modules {
+		<-m.done
+	}
+	for _, m := range c.modules {
+		beehiveContext.Cleanup(m.Name())
+	}
 	c.Proxy.Close()
 	http.DefaultClient.CloseIdleConnections()
 }

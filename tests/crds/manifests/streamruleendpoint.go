@@ -1,15 +1,15 @@
 // Copyright The KubeEdge Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package crds_test
+package manifests
 
 import (
 	"fmt"
 	"strings"
-	"testing"
 )
 
-func TestStreamRuleEndpoint(t *testing.T) {
+// StreamRuleEndpoints are manifests of StreamRuleEndpoints.
+func StreamRuleEndpoints() []Case {
 	const (
 		scheme   = "url must begin with a scheme in lower case, for example rtsp://192.0.2.10/stream"
 		host     = "url must name a host after ://"
@@ -28,7 +28,7 @@ func TestStreamRuleEndpoint(t *testing.T) {
 		return b.String()
 	}
 
-	runManifests(t, "streamruleendpoints", "StreamRuleEndpoint", []manifestCase{
+	return []Case{
 		{"address", url("rtsp://192.0.2.10/stream"), ""},
 		{"name, port and query", url("rtsps://camera.example.com:322/Streaming/Channels/101?transport=tcp&a=[1]"), ""},
 		{"IPv6", url("rtsp://[2001:db8::1]:554/stream"), ""},
@@ -82,5 +82,5 @@ func TestStreamRuleEndpoint(t *testing.T) {
 		{"property with a long name", properties(1, strings.Repeat("k", 62), "v"), "the name of each property must have 1 to 63 characters"},
 		{"property with a long value", properties(1, "k", strings.Repeat("v", 1025)), "the value of each property must have at most 1024 characters"},
 		{"property that is a number", url("rtsp://cam/1") + "  properties: {timeout: 5}\n", "spec.properties.timeout in body must be of type string"},
-	})
+	}
 }
