@@ -33,6 +33,7 @@ type Agent struct {
 	mutex   sync.Mutex
 	pending *assignment.Assignment // the newest one that does not run yet
 	arrived signal
+	back    signal // the cloud can be reached again
 
 	revision atomic.Pointer[string]
 	channels map[tunnel.StreamKey]*runningChannel // only Run's goroutine uses it
@@ -49,7 +50,7 @@ type runningChannel struct {
 func NewAgent(cfg *v1alpha1.EdgeDataStream, sources source.Registry, m *Metrics) *Agent {
 	a := &Agent{
 		config: cfg, sources: sources, metrics: m,
-		store: store{cfg.StoreFile}, arrived: newSignal(),
+		store: store{cfg.StoreFile}, arrived: newSignal(), back: newSignal(),
 		channels: make(map[tunnel.StreamKey]*runningChannel),
 	}
 	a.revision.Store(new(string))
@@ -80,8 +81,14 @@ func (a *Agent) Apply(as assignment.Assignment) error {
 	return nil
 }
 
-// Report tells the cloud again which revision runs; the connection to it was lost for a while.
+// Report tells the cloud again which revision runs.
 func (a *Agent) Report() { a.reporter.again.set() }
+
+// Reconnected tells that the cloud can be reached again after a while: tunnels are dialled now, whatever they wait for.
+func (a *Agent) Reconnected() {
+	a.Report()
+	a.back.set()
+}
 
 // Run runs the stored assignment and then those that are applied. It returns nil once ctx has ended and with
 // it everything that Run started.
@@ -111,6 +118,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 			a.run(ctx, as)
 			a.Report()
+		case <-a.back:
+			for _, c := range a.channels {
+				c.hurry.set()
+			}
 		}
 	}
 	wg.Wait()
@@ -165,7 +176,7 @@ func (a *Agent) start(ctx context.Context, key tunnel.StreamKey, t assignment.Ta
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &runningChannel{protocol: t.Protocol, cancel: cancel, done: make(chan struct{}), channel: &channel{
 		stream: newStream(key, t, a.config, a.sources, a.metrics),
-		config: a.config, dialer: a.dialers[t.Protocol], metrics: a.metrics, hello: a.hello, redial: newSignal(),
+		config: a.config, dialer: a.dialers[t.Protocol], metrics: a.metrics, hello: a.hello, redial: newSignal(), hurry: newSignal(),
 	}}
 	a.channels[key] = c
 	go func() {

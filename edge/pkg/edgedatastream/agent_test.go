@@ -52,6 +52,20 @@ func TestDialsAtOnce(t *testing.T) {
 	}
 }
 
+// A tunnel that waits for its next dial is dialled at once when the cloud is known to be back.
+func TestReconnectedEndsTheWait(t *testing.T) {
+	c, cfg := newCloud(t)
+	cfg.ReconnectMin.Duration, cfg.ReconnectMax.Duration = time.Hour, time.Hour
+	c.refuse.Store(1)
+	refused := make(chan struct{})
+	c.refused = func() { close(refused) }
+	a, _ := runAgent(t, cfg)
+	apply(t, a, target("rtsp://127.0.0.1/unused"))
+	receive(t, refused)
+	a.Reconnected()
+	c.accept(t)
+}
+
 func TestControl(t *testing.T) {
 	_, cam, l := startStream(t, camera.Config{})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

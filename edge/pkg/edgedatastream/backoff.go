@@ -31,14 +31,16 @@ func (b *backoff) next() time.Duration {
 // reset begins anew after a success.
 func (b *backoff) reset() { b.end = 0 }
 
-// wait waits for d, less if wake gets a value first; it returns false once ctx has ended.
-func wait(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken, ok bool) {
+// wait waits for d, less if one of the two gets a value first; it returns false once ctx has ended.
+func wait(ctx context.Context, d time.Duration, wake, hurry <-chan struct{}) (woken, ok bool) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false, false
 	case <-wake:
+		return true, true
+	case <-hurry:
 		return true, true
 	case <-t.C:
 		return false, true
@@ -49,6 +51,14 @@ func wait(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken, ok
 type signal chan struct{}
 
 func newSignal() signal { return make(signal, 1) }
+
+// clear forgets the value.
+func (s signal) clear() {
+	select {
+	case <-s:
+	default:
+	}
+}
 
 // set wakes whoever waits, or who will.
 func (s signal) set() {

@@ -35,6 +35,8 @@ type channel struct {
 	hello func(ruleUID string) *tunnel.Hello
 	// redial ends the present tunnel.
 	redial signal
+	// hurry ends the wait for the next dial: there is reason to believe that it succeeds.
+	hurry signal
 }
 
 // run keeps the channel alive until ctx ends, and returns when everything it started has ended.
@@ -65,6 +67,7 @@ func (c *channel) connect(ctx context.Context) {
 		if err == nil {
 			c.metrics.Dials.WithLabelValues("connected").Inc()
 			log.connected(c.key)
+			c.hurry.clear()
 			began := time.Now()
 			err = c.serve(ctx, conn)
 			if time.Since(began) > c.config.ReconnectMax.Duration {
@@ -85,7 +88,7 @@ func (c *channel) connect(ctx context.Context) {
 			return
 		}
 		log.failed(c.key, err)
-		if woken, _ := wait(ctx, max(retry.next(), pause), c.redial); woken {
+		if woken, _ := wait(ctx, max(retry.next(), pause), c.redial, c.hurry); woken {
 			retry.reset()
 		}
 	}

@@ -53,7 +53,9 @@ type cloud struct {
 	revisions chan string
 	// refuse answers that many requests for a tunnel with 503 and a Retry-After of no time.
 	refuse atomic.Int32
-	wg     sync.WaitGroup
+	// refused is called, if set, with each such answer.
+	refused func()
+	wg      sync.WaitGroup
 }
 
 // newCloud starts a cloud and returns a configuration to reach it.
@@ -105,6 +107,9 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	if c.refuse.Add(-1) >= 0 {
 		w.Header().Set("Retry-After", "0")
 		w.WriteHeader(http.StatusServiceUnavailable)
+		if c.refused != nil {
+			c.refused()
+		}
 		return
 	}
 	up := websocket.Upgrader{Subprotocols: []string{tunnel.Subprotocol}}

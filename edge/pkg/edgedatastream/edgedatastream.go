@@ -112,7 +112,7 @@ func (e *EdgeDataStream) handle(msg *model.Message) error {
 		return e.agent.Apply(as)
 	case msg.GetSource() == edgeHubModule && resource == connectionResource:
 		if fmt.Sprint(msg.GetContent()) == cloudConnected {
-			e.agent.Report()
+			e.agent.Reconnected()
 		}
 		return nil
 	default:

@@ -35,7 +35,7 @@ func (s *stream) pull(ctx context.Context) {
 		if session.delivered {
 			retry.reset()
 		}
-		if woken, _ := wait(ctx, retry.next(), s.wake); woken {
+		if woken, _ := wait(ctx, retry.next(), s.wake, nil); woken {
 			retry.reset()
 		}
 	}

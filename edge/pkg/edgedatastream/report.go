@@ -57,7 +57,7 @@ func (r *reporter) report(ctx context.Context) {
 			failed = true
 			klog.InfoS("Revision is not reported yet, it is tried again", "err", err)
 		}
-		woken, ok := wait(ctx, max(retry.next(), pause), r.again)
+		woken, ok := wait(ctx, max(retry.next(), pause), r.again, nil)
 		if !ok {
 			return
 		}

@@ -1,5 +1,42 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command cloudcore is KubeEdge's, with the modules CloudDataStream and StreamRuleController in it.
 package main
 
-import "github.com/kubeedge/kubeedge/cloud/cmd/cloudcore/app"
+import (
+	"os"
 
-func main() { _ = app.NewCloudCoreCommand().Execute() }
+	"github.com/kubeedge/api/apis/componentconfig/cloudcore/v1alpha1"
+	"github.com/kubeedge/kubeedge/cloud/cmd/cloudcore/app"
+	"k8s.io/component-base/logs"
+
+	"github.com/kubeedge/datastream/build/kubeedge/internal/section"
+	datastream "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+)
+
+func main() {
+	command := section.Prepare(section.Component{
+		Command: app.NewCloudCoreCommand(),
+		Min: func() (section.Document, error) {
+			return section.With(v1alpha1.NewMinCloudCoreConfig(), map[string]any{
+				cloudDataStream:      map[string]any{"enable": false, "stream": map[string]any{"authentication": ""}},
+				streamRuleController: map[string]any{"enable": false},
+			})
+		},
+		Default: func() (section.Document, error) {
+			return section.With(v1alpha1.NewDefaultCloudCoreConfig(), map[string]any{
+				cloudDataStream:      datastream.NewDefaultCloudDataStream(),
+				streamRuleController: datastream.NewDefaultStreamRuleController(),
+			})
+		},
+		Register: register,
+	})
+	logs.InitLogs()
+	defer logs.FlushLogs()
+
+	if err := command.Execute(); err != nil {
+		logs.FlushLogs()
+		os.Exit(1) //nolint:gocritic // logs are flushed
+	}
+}

@@ -1,0 +1,123 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/kubeedge/api/apis/componentconfig/cloudcore/v1alpha1"
+	"github.com/kubeedge/beehive/pkg/core"
+	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubeedge/datastream/build/kubeedge/internal/section"
+	"github.com/kubeedge/datastream/cloud/pkg/certificates"
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
+	"github.com/kubeedge/datastream/cloud/pkg/streamrulecontroller"
+	datastream "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/client/clientset/versioned"
+)
+
+// Our sections of cloudcore.yaml.
+const (
+	cloudDataStream      = "cloudDataStream"
+	streamRuleController = "streamRuleController"
+)
+
+// config is our part of cloudcore.yaml.
+type config struct {
+	stream     *datastream.CloudDataStream
+	controller *datastream.StreamRuleController
+}
+
+// read decodes and validates our sections. The stock part gives the defaults: CloudHub's files.
+func read(d section.Document, hub *v1alpha1.CloudHub) (config, field.ErrorList) {
+	c := config{datastream.NewDefaultCloudDataStream(), datastream.NewDefaultStreamRuleController()}
+	c.stream.Tunnel.CAFile = hub.TLSCAFile
+	c.stream.Tunnel.CertFile = hub.TLSCertFile
+	c.stream.Tunnel.KeyFile = hub.TLSPrivateKeyFile
+	_, errs := d.Decode(cloudDataStream, c.stream)
+	_, more := d.Decode(streamRuleController, c.controller)
+	if errs = append(errs, more...); len(errs) > 0 {
+		return c, errs // what would be validated is not what was written
+	}
+	return c, append(c.stream.Validate(section.Path(cloudDataStream)), c.controller.Validate(section.Path(streamRuleController))...)
+}
+
+// register adds the modules that the configuration enables. Without our sections it does nothing.
+func register(file string, d section.Document) error {
+	_, stream := d.Get(cloudDataStream)
+	_, controller := d.Get(streamRuleController)
+	if !stream && !controller {
+		return nil
+	}
+	stock := v1alpha1.NewDefaultCloudCoreConfig()
+	if err := stock.Parse(file); err != nil {
+		return nil //nolint:nilerr // the stock command says so in its own words
+	}
+	c, errs := read(d, stock.Modules.CloudHub)
+	if err := section.Error(file, errs); err != nil {
+		return err
+	}
+	if !c.stream.Enable && !c.controller.Enable {
+		return nil
+	}
+	api, err := apiServer(stock.KubeAPIConfig)
+	if err != nil {
+		return err
+	}
+	if c.stream.Enable {
+		if err := registerStream(c.stream, api); err != nil {
+			return err
+		}
+	}
+	if c.controller.Enable {
+		client, err := versioned.NewForConfig(api)
+		if err != nil {
+			return fmt.Errorf("making a client for rules: %w", err)
+		}
+		streamrulecontroller.Register(c.controller, client)
+	}
+	return nil
+}
+
+// apiServer is how cloudcore reaches the API server, in JSON since our resources know no other encoding.
+func apiServer(c *v1alpha1.KubeAPIConfig) (*rest.Config, error) {
+	api, err := clientcmd.BuildConfigFromFlags(c.Master, c.KubeConfig)
+	if err != nil {
+		return nil, fmt.Errorf("finding the API server (kubeAPIConfig): %w", err)
+	}
+	api.QPS, api.Burst = float32(c.QPS), int(c.Burst)
+	api.ContentType = runtime.ContentTypeJSON
+	return rest.AddUserAgent(api, "datastream"), nil
+}
+
+func registerStream(c *datastream.CloudDataStream, api *rest.Config) error {
+	client, err := kubernetes.NewForConfig(api)
+	if err != nil {
+		return fmt.Errorf("making a client for secrets: %w", err)
+	}
+	store := certificates.New(certificates.Files{CA: c.Tunnel.CAFile, Cert: c.Tunnel.CertFile, Key: c.Tunnel.KeyFile}, client)
+	core.Register(&module{clouddatastream.New(c, clouddatastream.WithCredentials(store)), store})
+	return nil
+}
+
+// module is CloudDataStream with CloudHub's certificates.
+type module struct {
+	*clouddatastream.CloudDataStream
+	certificates *certificates.Store
+}
+
+// Start runs both until beehive's context ends.
+func (m *module) Start() {
+	var store sync.WaitGroup
+	store.Go(func() { m.certificates.Run(beehiveContext.GetContext()) })
+	m.CloudDataStream.Start()
+	store.Wait()
+}
