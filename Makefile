@@ -8,7 +8,7 @@ PACKAGES := ./...
 
 .DEFAULT_GOAL := help
 
-include build/kubeedge/build.mk
+include build/kubeedge/build.mk hack/localup/localup.mk
 
 .PHONY: help
 help: ## list the targets

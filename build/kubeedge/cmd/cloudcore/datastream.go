@@ -72,17 +72,19 @@ func register(file string, d section.Document) error {
 	if err != nil {
 		return err
 	}
+	kube, err := kubernetes.NewForConfig(api)
+	if err != nil {
+		return fmt.Errorf("making a client for secrets and events: %w", err)
+	}
 	if c.stream.Enable {
-		if err := registerStream(c.stream, api); err != nil {
-			return err
-		}
+		registerStream(c.stream, kube)
 	}
 	if c.controller.Enable {
-		client, err := versioned.NewForConfig(api)
+		rules, err := versioned.NewForConfig(api)
 		if err != nil {
 			return fmt.Errorf("making a client for rules: %w", err)
 		}
-		streamrulecontroller.Register(c.controller, client)
+		streamrulecontroller.Register(c.controller, rules, streamrulecontroller.WithEvents(kube.CoreV1()))
 	}
 	return nil
 }
@@ -98,14 +100,9 @@ func apiServer(c *v1alpha1.KubeAPIConfig) (*rest.Config, error) {
 	return rest.AddUserAgent(api, "datastream"), nil
 }
 
-func registerStream(c *datastream.CloudDataStream, api *rest.Config) error {
-	client, err := kubernetes.NewForConfig(api)
-	if err != nil {
-		return fmt.Errorf("making a client for secrets: %w", err)
-	}
-	store := certificates.New(certificates.Files{CA: c.Tunnel.CAFile, Cert: c.Tunnel.CertFile, Key: c.Tunnel.KeyFile}, client)
+func registerStream(c *datastream.CloudDataStream, kube kubernetes.Interface) {
+	store := certificates.New(certificates.Files{CA: c.Tunnel.CAFile, Cert: c.Tunnel.CertFile, Key: c.Tunnel.KeyFile}, kube)
 	core.Register(&module{clouddatastream.New(c, clouddatastream.WithCredentials(store)), store})
-	return nil
 }
 
 // module is CloudDataStream with CloudHub's certificates.

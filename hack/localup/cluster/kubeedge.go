@@ -1,0 +1,198 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"text/template"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// kubeEdgeNamespace is where cloudcore keeps what is its own.
+const kubeEdgeNamespace = "kubeedge"
+
+//go:embed cloudcore.yaml.tmpl edgecore.yaml.tmpl
+var files embed.FS
+
+// applyManifests applies KubeEdge's own CRDs, namespace and RBAC as its release has them, then ours.
+func (c *Cluster) applyManifests(ctx context.Context, root string) error {
+	kubeEdge, err := kubeEdgeDir(ctx, root)
+	if err != nil {
+		return err
+	}
+	config, err := c.Config()
+	if err != nil {
+		return err
+	}
+	applier, err := NewApplier(config)
+	if err != nil {
+		return err
+	}
+	var all []string
+	for _, pattern := range [...]string{
+		filepath.Join(kubeEdge, "build/crds/*/*.yaml"),
+		filepath.Join(root, "build/crds/*/*.yaml"),
+		filepath.Join(kubeEdge, "build/cloud/0[1-4]-*.yaml"),
+		filepath.Join(root, "build/manifests/rbac/*.yaml"),
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			return fmt.Errorf("no manifests %s: %w", pattern, err)
+		}
+		slices.Sort(found)
+		all = append(all, found...)
+	}
+	for _, file := range all {
+		if filepath.Base(file) == "kustomization.yaml" {
+			continue // no object
+		}
+		if err := applier.ApplyFile(ctx, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kubeEdgeDir is where the KubeEdge release lies that build/kubeedge builds.
+func kubeEdgeDir(ctx context.Context, root string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", "github.com/kubeedge/kubeedge")
+	cmd.Dir = filepath.Join(root, "build/kubeedge")
+	out, err := cmd.Output()
+	var module struct{ Dir, Error string }
+	if json.Unmarshal(out, &module) == nil && module.Dir != "" {
+		return module.Dir, nil
+	}
+	return "", fmt.Errorf("finding KubeEdge's manifests: %s: %w", module.Error, err)
+}
+
+// writeConfig fills in a configuration's template.
+func (c *Cluster) writeConfig(name, file string, values any) error {
+	t, err := template.New(name).Option("missingkey=error").ParseFS(files, name)
+	if err != nil {
+		return fmt.Errorf("parsing %s: %w", name, err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, values); err != nil {
+		return fmt.Errorf("filling in %s: %w", name, err)
+	}
+	return c.write(file, b.Bytes())
+}
+
+func (c *Cluster) startCloudCore(ctx context.Context) error {
+	file := filepath.Join(CloudCore, "cloudcore.yaml")
+	if err := c.writeConfig("cloudcore.yaml.tmpl", file, c); err != nil {
+		return err
+	}
+	err := c.start(CloudCore, process{Command: []string{filepath.Join(c.Bin, CloudCore), "--config=" + c.path(file)}})
+	if err != nil {
+		return err
+	}
+	return c.CloudReady(ctx)
+}
+
+// CloudReady returns when nodes can join cloudcore and viewers can ask it. Stock cloudcore sleeps up to nine
+// seconds before it does anything.
+func (c *Cluster) CloudReady(ctx context.Context) error {
+	return c.await(ctx, CloudCore, func(ctx context.Context) error {
+		if _, err := c.joinToken(ctx); err != nil {
+			return err
+		}
+		return getOK(ctx, c.Viewers()+"/readyz")
+	})
+}
+
+// joinToken is what a new node shows to CloudHub.
+func (c *Cluster) joinToken(ctx context.Context) (string, error) {
+	config, err := c.Config()
+	if err != nil {
+		return "", err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return "", fmt.Errorf("making a client: %w", err)
+	}
+	secret, err := client.CoreV1().Secrets(kubeEdgeNamespace).Get(ctx, "tokensecret", metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", fmt.Errorf("CloudHub has made no join token")
+	case err != nil:
+		return "", fmt.Errorf("reading CloudHub's join token: %w", err)
+	}
+	return string(secret.Data["tokendata"]), nil
+}
+
+func (c *Cluster) startEdgeCores(ctx context.Context) error {
+	for _, node := range [...]string{Edge1, Edge2} {
+		if err := c.startEdgeCore(ctx, node); err != nil {
+			return err
+		}
+	}
+	for _, node := range [...]string{Edge1, Edge2} {
+		if err := c.await(ctx, node, func(context.Context) error { return c.joined(node) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) startEdgeCore(ctx context.Context, node string) error {
+	file := filepath.Join(node, "edgecore.yaml")
+	if c.joined(node) != nil { // else it keeps its configuration, as a real node does
+		token, err := c.joinToken(ctx)
+		if err != nil {
+			return err
+		}
+		values := struct {
+			*Cluster
+			Node, Home, Token string
+		}{c, node, c.path(node), token}
+		if err := c.writeConfig("edgecore.yaml.tmpl", file, values); err != nil {
+			return err
+		}
+	}
+	return c.start(node, process{
+		Command: []string{filepath.Join(c.Bin, "edgecore"), "--config=" + c.path(file)},
+		Env:     []string{"CHECK_EDGECORE_ENVIRONMENT=false"},
+	})
+}
+
+// joined fails until CloudHub has given the node its certificate.
+func (c *Cluster) joined(node string) error {
+	if _, err := os.Stat(c.path(node, "server.crt")); err != nil {
+		return fmt.Errorf("the node has not joined: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) cameraPort(name string) int {
+	if name == Camera1 {
+		return c.Ports.Camera1
+	}
+	return c.Ports.Camera2
+}
+
+func (c *Cluster) startCameras(ctx context.Context) error {
+	for name, clip := range map[string]string{Camera1: "clock", Camera2: "clock-h265"} {
+		address := loopback(c.cameraPort(name))
+		err := c.start(name, process{Command: []string{filepath.Join(c.Bin, "camera"), "-listen", address, "-clip", clip}})
+		if err != nil {
+			return err
+		}
+		if err := c.await(ctx, name, func(ctx context.Context) error { return dial(ctx, address) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
