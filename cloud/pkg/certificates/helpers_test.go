@@ -4,8 +4,8 @@
 package certificates
 
 import (
-	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"os"
@@ -58,14 +58,17 @@ func echo(c net.Conn) {
 // dial connects and expects the server to show that certificate.
 func dial(t *testing.T, address string, want pair) *tls.Conn {
 	t.Helper()
-	c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) // the bytes are compared instead
+	cert, err := x509.ParseCertificate(want.cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AddCert(cert)
+	c, err := tls.Dial("tcp", address, &tls.Config{RootCAs: trusted})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if got := c.ConnectionState().PeerCertificates[0].Raw; !bytes.Equal(got, want.cert) {
-		t.Error("the server shows another certificate")
-	}
 	return c
 }
 
