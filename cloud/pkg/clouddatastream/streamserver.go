@@ -77,7 +77,12 @@ func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.
 func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.viewers.Wait()
-	defer cancel()
+	defer func() {
+		cancel()
+		for _, v := range s.all() { // lets viewers go, also those who wait for a message
+			v.remove(tunnel.CloseGoingAway, "the server ends")
+		}
+	}()
 	srv := &http.Server{
 		Handler:           s.container(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -193,7 +198,7 @@ func (s *StreamServer) apply(d assignment.NodeDirectory) {
 	}
 	s.mu.Unlock()
 	for _, v := range gone {
-		v.remove()
+		v.remove(tunnel.CloseNormal, errRemoved.Error())
 	}
 }
 

@@ -324,8 +324,8 @@ func (v *VideoSession) update(e assignment.Entry) {
 	v.notify()
 }
 
-// remove ends the session for good: the target is gone.
-func (v *VideoSession) remove() {
+// remove ends the session for good: the target is gone, or the server ends. The edge is told why.
+func (v *VideoSession) remove(code int, reason string) {
 	v.mu.Lock()
 	v.removed = true
 	s := v.session
@@ -334,6 +334,6 @@ func (v *VideoSession) remove() {
 	v.notify()
 	v.mu.Unlock()
 	if s != nil {
-		s.end(tunnel.CloseNormal, errRemoved.Error())
+		s.end(code, reason)
 	}
 }

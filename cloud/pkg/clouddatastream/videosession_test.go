@@ -365,7 +365,7 @@ func TestRemoved(t *testing.T) {
 	r := newRig(t)
 	_, detach := r.attach()
 	defer detach()
-	r.remove()
+	r.remove(tunnel.CloseNormal, "")
 	if !r.made[0].closed {
 		t.Error("the output of a removed target is open")
 	}
