@@ -55,7 +55,10 @@ type cloud struct {
 	refuse atomic.Int32
 	// refused is called, if set, with each such answer.
 	refused func()
-	wg      sync.WaitGroup
+
+	mutex sync.Mutex // httptest.Server.Close does not wait for handlers of connections that were taken over
+	ended bool
+	wg    sync.WaitGroup
 }
 
 // newCloud starts a cloud and returns a configuration to reach it.
@@ -82,6 +85,9 @@ func newCloud(t *testing.T) (*cloud, *v1alpha1.EdgeDataStream) {
 	c.StartTLS()
 	t.Cleanup(func() {
 		c.Close()
+		c.mutex.Lock()
+		c.ended = true
+		c.mutex.Unlock()
 		c.wg.Wait()
 	})
 	cfg.Server = "wss" + strings.TrimPrefix(c.URL, "https")
@@ -118,6 +124,12 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := &link{key: key, conn: tunnel.NewConn(ws, tunnel.DefaultTiming, tunnel.DefaultMaxPayload), in: make(chan any, 1<<16)}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.ended {
+		ws.Close()
+		return
+	}
 	c.wg.Go(l.read)
 	c.links <- l
 }
