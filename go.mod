@@ -13,6 +13,7 @@ require (
 	github.com/prometheus/client_golang v1.20.5
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.16.0
+	golang.org/x/sys v0.35.0
 	golang.org/x/time v0.3.0
 	k8s.io/api v0.30.14
 	k8s.io/apiextensions-apiserver v0.30.14
@@ -81,7 +82,6 @@ require (
 	golang.org/x/exp v0.0.0-20220722155223-a9213eeb770e // indirect
 	golang.org/x/net v0.43.0 // indirect
 	golang.org/x/oauth2 v0.21.0 // indirect
-	golang.org/x/sys v0.35.0 // indirect
 	golang.org/x/term v0.34.0 // indirect
 	golang.org/x/text v0.28.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20230726155614-23370e0ffb3e // indirect

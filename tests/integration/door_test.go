@@ -50,14 +50,12 @@ func TestBadRequests(t *testing.T) {
 		{"large body", "POST", stream, `{"action":"` + strings.Repeat("x", 1<<20) + `"}`, 400, "", ""},
 		{"mse without upgrade", "GET", stream + "?format=mse", "", 426, "", "WebSocket"},
 		{"method", "DELETE", stream, "", 405, "", ""},
+		{"no such URL", "GET", base + "/nowhere", "", 404, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, _, body := request(t, c.method, c.url, c.body)
 			if code != c.code {
 				t.Fatalf("%d %s, want %d", code, body, c.code)
-			}
-			if c.code == http.StatusMethodNotAllowed {
-				return
 			}
 			var s metav1.Status
 			if err := json.Unmarshal(body, &s); err != nil || s.Kind != "Status" || int(s.Code) != c.code {
@@ -70,6 +68,35 @@ func TestBadRequests(t *testing.T) {
 				t.Errorf("message %q, want %q in it", s.Message, c.message)
 			}
 		})
+	}
+}
+
+// What a viewer accepts chooses between page and stream, and never refuses.
+func TestAccept(t *testing.T) {
+	stream := applyRule(t, "accept", startCamera(t, camera.Config{}).URL())
+	for _, c := range []struct{ accept, want string }{
+		{"text/html", "text/html; charset=utf-8"},
+		{"text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"},
+		{"video/mp4", "video/mp4"},
+		{"*/*", "video/mp4"},
+		{"application/json", "video/mp4"},
+		{"", "video/mp4"},
+	} {
+		req, err := http.NewRequest(http.MethodGet, stream, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.accept != "" {
+			req.Header.Set("Accept", c.accept)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != c.want {
+			t.Errorf("Accept %q: %s, %s, want %s", c.accept, resp.Status, got, c.want)
+		}
 	}
 }
 

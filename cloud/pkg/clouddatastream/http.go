@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emicklei/go-restful/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 )
@@ -37,6 +38,26 @@ func serve(ctx context.Context, srv *http.Server, run func() error) error {
 		return nil
 	}
 	return err
+}
+
+// newContainer serves ws. What no route takes is answered with a metav1.Status too.
+func newContainer(ws *restful.WebService) *restful.Container {
+	c := restful.NewContainer()
+	c.ServiceErrorHandler(func(err restful.ServiceError, _ *restful.Request, resp *restful.Response) {
+		for name, values := range err.Header { // Allow, for one
+			resp.Header()[name] = values
+		}
+		reason := metav1.StatusReasonUnknown
+		switch err.Code {
+		case http.StatusNotFound:
+			reason = metav1.StatusReasonNotFound
+		case http.StatusMethodNotAllowed:
+			reason = metav1.StatusReasonMethodNotAllowed
+		}
+		writeStatus(resp, err.Code, reason, err.Message)
+	})
+	c.Add(ws)
+	return c
 }
 
 // writeStatus answers with a metav1.Status, as the API server does.

@@ -89,6 +89,7 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       boundBacklog,
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, // outputs take connections over
 		ErrorLog:          newRefusalLog().logger(),
 	}
@@ -117,7 +118,7 @@ func (s *StreamServer) tick(ctx context.Context) {
 }
 
 func (s *StreamServer) container() *restful.Container {
-	ws := new(restful.WebService).Path("/")
+	ws := new(restful.WebService).Path("/").Produces("*/*") // what a viewer accepts chooses the answer, it is no reason to refuse
 	for _, path := range []string{"/node/{node}/{rule}/{path:*}", "/namespaces/{namespace}/node/{node}/{rule}/{path:*}"} {
 		ws.Route(ws.GET(path).To(s.handleView))
 		ws.Route(ws.HEAD(path).To(s.handleView))
@@ -135,9 +136,7 @@ func (s *StreamServer) container() *restful.Container {
 	plain("/metrics", s.gatherer)
 	plain("/streams", http.HandlerFunc(s.handleList))
 	plain("/assets/{path:*}", http.StripPrefix("/assets/", http.FileServerFS(player.Assets())))
-	c := restful.NewContainer()
-	c.Add(ws)
-	return c
+	return newContainer(ws)
 }
 
 func (s *StreamServer) handleReady(w http.ResponseWriter, _ *http.Request) {

@@ -91,9 +91,7 @@ func (t *TunnelServer) container() *restful.Container {
 	ws := new(restful.WebService).Path("/v1/kubeedge/datastream")
 	ws.Route(ws.GET("/{node}/{namespace}/{rule}/{path:*}").To(t.handleTunnel))
 	ws.Route(ws.POST("/{node}/revision").To(t.handleRevision))
-	c := restful.NewContainer()
-	c.Add(ws)
-	return c
+	return newContainer(ws)
 }
 
 // tlsConfig waits until there are credentials, and then asks for them anew for each handshake, since they rotate.

@@ -246,13 +246,14 @@ func (v *VideoSession) Control(action string) error {
 	}
 	switch action {
 	case "start":
-		v.mode, v.wanted = modeAuto, true
+		// Who starts a stream wants it even if the last viewer has just left.
+		v.mode, v.wanted, v.idleSince = modeAuto, true, time.Time{}
 	case "pause":
 		v.mode = modePaused
 	case "resume":
 		v.mode = modeAuto
 	case "stop":
-		v.mode, v.wanted = modeStopped, v.viewers > 0
+		v.mode, v.wanted, v.idleSince = modeStopped, v.viewers > 0, time.Time{}
 	default:
 		return fmt.Errorf("%w %.32q, want start, pause, resume or stop", errNoSuchAction, action)
 	}

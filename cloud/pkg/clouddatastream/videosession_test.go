@@ -162,6 +162,23 @@ func TestOnDemand(t *testing.T) {
 	r.wantAction(tunnel.Start)
 }
 
+// A start holds, though a viewer has left just before.
+func TestStartAfterAViewerLeft(t *testing.T) {
+	for _, actions := range [][]string{{"start"}, {"stop", "start"}} {
+		r := newRig(t)
+		r.mustConnect(1)
+		_, detach := r.attach()
+		detach()
+		for _, action := range actions {
+			if err := r.Control(action); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Tick(time.Now().Add(time.Hour))
+		r.wantAction(tunnel.Start)
+	}
+}
+
 func TestControlModes(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -17,7 +17,7 @@ var ErrClosed = errors.New("stream ended")
 // Bounds of one Poll, so that a reader who is behind writes in pieces.
 const (
 	batchItems = 64
-	batchBytes = 512 << 10
+	batchBytes = 64 << 10 // a write in progress cannot jump
 )
 
 // Log is a bounded sequence of chunks of type T. It keeps what a new reader needs (from the newest
