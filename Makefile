@@ -8,11 +8,11 @@ PACKAGES := ./...
 
 .DEFAULT_GOAL := help
 
-include build/kubeedge/build.mk hack/localup/localup.mk
+include build/kubeedge/build.mk hack/localup/localup.mk build/helm/helm.mk
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## cloud, edge and a simulated camera in one process; prints the URL to watch (DEMO_FLAGS="-camera rtsp://...")
