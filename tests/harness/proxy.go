@@ -7,22 +7,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
+
+	"golang.org/x/time/rate"
 )
 
-// Proxy is a TCP proxy between edge and TunnelServer that a test can cut. It also counts what goes through it.
+// Proxy is a TCP proxy between edge and TunnelServer that a test can cut, stall, slow down and leave half-open. It also counts what
+// goes through it.
 type Proxy struct {
 	listener net.Listener
 	target   string
+	ctx      context.Context // ends with the proxy, and with it every connection
+	cancel   context.CancelFunc
+	limits   [2]*rate.Limiter // by the Side that sends
 
 	mu    sync.Mutex
-	conns map[net.Conn]net.Conn
+	conns map[*proxied]struct{}
 	dials int
 	down  bool
+	flow  chan struct{} // closed unless the proxy is stalled
 	done  sync.WaitGroup
 }
+
+// Side is one end of what the proxy connects.
+type Side int
+
+// The sides: the client is who dialled the proxy, the server whom the proxy dialled.
+const (
+	ClientSide Side = iota
+	ServerSide
+)
 
 // NewProxy listens on a free port of the loopback and forwards to target.
 func NewProxy(target string) (*Proxy, error) {
@@ -31,7 +46,12 @@ func NewProxy(target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	p := &Proxy{listener: l, target: target, conns: make(map[net.Conn]net.Conn)}
+	p := &Proxy{
+		listener: l, target: target, conns: make(map[*proxied]struct{}), flow: make(chan struct{}),
+		limits: [2]*rate.Limiter{rate.NewLimiter(rate.Inf, 0), rate.NewLimiter(rate.Inf, 0)},
+	}
+	close(p.flow)
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.done.Go(p.accept)
 	return p, nil
 }
@@ -47,12 +67,23 @@ func (p *Proxy) Dials() int {
 }
 
 // Cut closes every connection. The next ones go through, unless the proxy is down.
-func (p *Proxy) Cut() {
+func (p *Proxy) Cut() { p.each((*proxied).end) }
+
+// Reset ends every connection by a TCP reset on both sides. The next ones go through, unless the proxy is down.
+func (p *Proxy) Reset() { p.each((*proxied).reset) }
+
+// HalfOpen makes that side of every open connection vanish: nothing that it sends arrives any more, neither bytes nor its close.
+// The other side stays connected, and may go on sending, until it closes by itself; its kernel sees no lack of acknowledgements
+// (package weaknet has that). The next connections are whole.
+func (p *Proxy) HalfOpen(side Side) {
+	p.each(func(c *proxied) { c.ends[side].vanished.Store(true) })
+}
+
+func (p *Proxy) each(f func(*proxied)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for a, b := range p.conns {
-		a.Close()
-		b.Close()
+	for c := range p.conns {
+		f(c)
 	}
 }
 
@@ -66,10 +97,54 @@ func (p *Proxy) SetDown(down bool) {
 	}
 }
 
+// Stall holds whatever either side sends, bytes and closes, and goes on accepting; or lets it through, in order and nothing lost.
+// As on a real link, a sender is held back once the buffers are full: the kernel's, and one read of the proxy.
+func (p *Proxy) Stall(stalled bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.flow:
+		if stalled {
+			p.flow = make(chan struct{})
+		}
+	default:
+		if !stalled {
+			close(p.flow)
+		}
+	}
+}
+
+// flowing returns when the proxy is not stalled, or ctx ends.
+func (p *Proxy) flowing(ctx context.Context) error {
+	p.mu.Lock()
+	flow := p.flow
+	p.mu.Unlock()
+	select {
+	case <-flow:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Rate bounds what the clients send and what the servers send, each in bytes a second of all connections together; 0 is without
+// bound.
+func (p *Proxy) Rate(client, server int) {
+	for side, bytes := range [2]int{client, server} {
+		limit, burst := rate.Limit(bytes), min(max(bytes/10, 1), maxRead)
+		if bytes <= 0 {
+			limit = rate.Inf
+		}
+		p.limits[side].SetBurst(burst)
+		p.limits[side].SetLimit(limit)
+	}
+}
+
 // Close ends the proxy and its connections.
 func (p *Proxy) Close() {
 	p.listener.Close()
 	p.SetDown(true)
+	p.cancel()
 	p.done.Wait()
 }
 
@@ -95,30 +170,22 @@ func (p *Proxy) forward(client net.Conn) {
 	p.dials++
 	p.mu.Unlock()
 	var d net.Dialer
-	server, err := d.DialContext(context.Background(), "tcp", p.target)
+	server, err := d.DialContext(p.ctx, "tcp", p.target)
 	if err != nil {
 		return
 	}
 	defer server.Close()
+	c := newProxied(p, client, server)
+	defer c.cancel()
 	p.mu.Lock()
 	if p.down {
 		p.mu.Unlock()
 		return
 	}
-	p.conns[client] = server
+	p.conns[c] = struct{}{}
 	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.conns, client)
-		p.mu.Unlock()
-	}()
-	var both sync.WaitGroup
-	pipe := func(dst, src net.Conn) {
-		_, _ = io.Copy(dst, src) // the end of one direction ends both
-		dst.Close()
-		src.Close()
-	}
-	both.Go(func() { pipe(server, client) })
-	both.Go(func() { pipe(client, server) })
-	both.Wait()
+	c.run()
+	p.mu.Lock()
+	delete(p.conns, c)
+	p.mu.Unlock()
 }
