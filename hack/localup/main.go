@@ -14,16 +14,11 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kubeedge/datastream/hack/localup/cluster"
 )
-
-// samples are applied by up. Their cameras are at the default ports.
-const samples = "docs/samples/local/cameras.yaml"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -37,6 +32,7 @@ func main() {
 // arguments of the command line.
 type arguments struct {
 	dir, bin string
+	kubeEdge string
 	ports    int
 	keep     bool
 	samples  bool
@@ -56,6 +52,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.StringVar(&a.dir, "dir", "_output/local-up", "folder of the cluster")
 	flags.StringVar(&a.bin, "bin", "_output/bin", "folder of the programs")
+	flags.StringVar(&a.kubeEdge, "kubeedge-ldflags", "", "up: build cloudcore and edgecore too, with these flags for the linker")
 	flags.IntVar(&a.ports, "ports", cluster.DefaultPorts, "first of 13 ports; 0 takes any that are free")
 	flags.BoolVar(&a.keep, "keep", false, "up: keep what the last cluster in this folder knew")
 	flags.BoolVar(&a.samples, "samples", true, "up: apply "+samples)
@@ -79,7 +76,7 @@ func up(ctx context.Context, a *arguments) error {
 	if _, err := os.Stat(samples); err != nil {
 		return fmt.Errorf("run this in the root of the repository: %w", err)
 	}
-	if err := cluster.Build(ctx, root, a.bin, os.Stdout); err != nil {
+	if err := cluster.Build(ctx, root, a.bin, a.kubeEdge, os.Stdout); err != nil {
 		return err
 	}
 	ports, err := cluster.NewPorts(a.ports)
@@ -96,7 +93,7 @@ func up(ctx context.Context, a *arguments) error {
 	}
 	manifest := ""
 	if a.samples {
-		if manifest, err = applySamples(ctx, c); err != nil {
+		if manifest, err = applySamples(ctx, c, os.Stdout); err != nil {
 			return err
 		}
 	}
@@ -107,37 +104,6 @@ func up(ctx context.Context, a *arguments) error {
 		fmt.Printf("\nWatch\n  %s/node/edge-1/cameras/camera-1\n  %s/node/edge-2/cameras/camera-2\n", c.Viewers(), c.Viewers())
 	}
 	return nil
-}
-
-// applySamples applies the samples with the cameras' true addresses, and returns the file that has them.
-func applySamples(ctx context.Context, c *cluster.Cluster) (string, error) {
-	data, err := os.ReadFile(samples)
-	if err != nil {
-		return "", fmt.Errorf("reading samples: %w", err)
-	}
-	usual, err := cluster.NewPorts(cluster.DefaultPorts)
-	if err != nil {
-		return "", err
-	}
-	defaults := cluster.Cluster{Ports: usual}
-	text := strings.NewReplacer(
-		defaults.CameraURL(cluster.Camera1), c.CameraURL(cluster.Camera1),
-		defaults.CameraURL(cluster.Camera2), c.CameraURL(cluster.Camera2),
-		defaults.Viewers(), c.Viewers(),
-	).Replace(string(data))
-	file := filepath.Join(c.Dir, filepath.Base(samples))
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return "", fmt.Errorf("writing samples: %w", err)
-	}
-	config, err := c.Config()
-	if err != nil {
-		return "", err
-	}
-	applier, err := cluster.NewApplier(config)
-	if err != nil {
-		return "", err
-	}
-	return file, applier.ApplyFile(ctx, file)
 }
 
 func down(ctx context.Context, a *arguments) error {

@@ -6,43 +6,41 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
-	"encoding/pem"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"time"
 
 	"github.com/kubeedge/datastream/cloud/pkg/certificates"
 )
 
-// tunnels is a TunnelServer, as far as a node can tell, that sends every tunnel away and remembers its path.
+// tunnels is a TunnelServer, as far as a node can tell, that sends every tunnel away and remembers its path and certificate.
 type tunnels struct {
 	server *http.Server
 	done   chan struct{}
 
-	mu    sync.Mutex
-	paths map[string]bool
+	mu     sync.Mutex
+	dialed map[string]*x509.Certificate // by path
 }
 
 // listenForTunnels takes cloudcore's place, with its certificate, while it is away.
 func listenForTunnels(t *testing.T) *tunnels {
 	t.Helper()
-	secret, err := env.kube.CoreV1().Secrets(certificates.Namespace).Get(patient(t), certificates.ServerSecret, metav1.GetOptions{})
-	must(t, err)
-	certificate, err := tls.X509KeyPair(
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secret.Data[certificates.ServerCertKey]}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret.Data[certificates.ServerKeyKey]}))
+	certificate, key := env.secretPair(t, certificates.ServerSecret, certificates.ServerCertKey, certificates.ServerKeyKey).PEM()
+	pair, err := tls.X509KeyPair(certificate, key)
 	must(t, err)
 	l, err := tls.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(env.Ports.Tunnel)), &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate},
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert,
 	})
 	must(t, err)
-	listener := &tunnels{done: make(chan struct{}), paths: make(map[string]bool)}
+	listener := &tunnels{done: make(chan struct{}), dialed: make(map[string]*x509.Certificate)}
 	listener.server = &http.Server{Handler: http.HandlerFunc(listener.handle)}
 	go func() {
 		defer close(listener.done)
@@ -54,21 +52,24 @@ func listenForTunnels(t *testing.T) *tunnels {
 
 func (l *tunnels) handle(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
-	l.paths[r.URL.Path] = true
+	l.dialed[r.URL.Path] = r.TLS.PeerCertificates[0]
 	l.mu.Unlock()
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
-// has fails until that path was dialled.
-func (l *tunnels) has(path string) func(context.Context) error {
-	return func(context.Context) error {
+// await returns how long it took until that path was dialled, and the certificate that the node showed.
+func (l *tunnels) await(t *testing.T, path string) (time.Duration, *x509.Certificate) {
+	t.Helper()
+	var shown *x509.Certificate
+	took := eventually(t, "the tunnel "+path, func(context.Context) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if !l.paths[path] {
-			return fmt.Errorf("dialled was %v", l.paths)
+		if shown = l.dialed[path]; shown == nil {
+			return fmt.Errorf("dialled was %v", slices.Collect(maps.Keys(l.dialed)))
 		}
 		return nil
-	}
+	})
+	return took, shown
 }
 
 func (l *tunnels) stop() {

@@ -22,13 +22,16 @@ import (
 // patience is how long a test waits for what must happen. It is no measure: times are logged, nothing is asserted about them.
 const patience = 90 * time.Second
 
-// env is the cluster that all tests share. They run one after the other: some take parts of it down.
-var env struct {
+// environment is a cluster and how to reach what is in it.
+type environment struct {
 	*cluster.Cluster
 	kube    kubernetes.Interface
 	rules   versioned.Interface
 	applier *cluster.Applier
 }
+
+// env is the cluster that most tests share. They run one after the other: some take parts of it down.
+var env *environment
 
 func TestMain(m *testing.M) {
 	dir := os.Getenv("E2E_CLUSTER")
@@ -36,28 +39,28 @@ func TestMain(m *testing.M) {
 		fmt.Println("skipped: E2E_CLUSTER is not set (make e2e)")
 		return
 	}
-	if err := open(dir); err != nil {
+	c, err := cluster.Open(dir)
+	if err == nil {
+		env, err = newEnvironment(c)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-func open(dir string) error {
-	c, err := cluster.Open(dir)
-	if err != nil {
-		return err
-	}
+func newEnvironment(c *cluster.Cluster) (*environment, error) {
 	config, err := c.Config()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	env.Cluster = c
+	e := &environment{Cluster: c}
 	var errKube, errRules, errApplier error
-	env.kube, errKube = kubernetes.NewForConfig(config)
-	env.rules, errRules = versioned.NewForConfig(config)
-	env.applier, errApplier = cluster.NewApplier(config)
-	return errors.Join(errKube, errRules, errApplier)
+	e.kube, errKube = kubernetes.NewForConfig(config)
+	e.rules, errRules = versioned.NewForConfig(config)
+	e.applier, errApplier = cluster.NewApplier(config)
+	return e, errors.Join(errKube, errRules, errApplier)
 }
 
 // patient is a context for one step of a test.

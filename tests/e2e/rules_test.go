@@ -26,6 +26,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	streamrules "github.com/kubeedge/datastream/pkg/client/clientset/versioned/typed/streamrules/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
 // ruleName is that of the one rule of a space.
@@ -34,25 +35,32 @@ const ruleName = "rule"
 // space is a namespace of one test, with at most one rule, and an endpoint for each camera.
 type space struct {
 	t         *testing.T
+	env       *environment
 	name      string
 	rules     streamrules.StreamRuleInterface
 	endpoints streamrules.StreamRuleEndpointInterface
 }
 
-// newSpace makes a namespace whose rules and endpoints end with the test. The namespace stays: there is no controller that would
-// remove it.
+// newSpace makes a namespace of the shared cluster.
 func newSpace(t *testing.T) *space {
 	t.Helper()
-	ns, err := env.kube.CoreV1().Namespaces().Create(patient(t),
+	return env.newSpace(t)
+}
+
+// newSpace makes a namespace whose rules and endpoints end with the test. The namespace stays: there is no controller that would
+// remove it.
+func (e *environment) newSpace(t *testing.T) *space {
+	t.Helper()
+	ns, err := e.kube.CoreV1().Namespaces().Create(patient(t),
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
 	must(t, err)
 	s := &space{
-		t: t, name: ns.Name,
-		rules:     env.rules.StreamrulesV1alpha1().StreamRules(ns.Name),
-		endpoints: env.rules.StreamrulesV1alpha1().StreamRuleEndpoints(ns.Name),
+		t: t, env: e, name: ns.Name,
+		rules:     e.rules.StreamrulesV1alpha1().StreamRules(ns.Name),
+		endpoints: e.rules.StreamrulesV1alpha1().StreamRuleEndpoints(ns.Name),
 	}
 	for _, camera := range []string{cluster.Camera1, cluster.Camera2} {
-		s.addEndpoint(camera, env.CameraURL(camera))
+		s.addEndpoint(camera, e.CameraURL(camera))
 	}
 	t.Cleanup(func() {
 		must(t, s.rules.DeleteCollection(patient(t), metav1.DeleteOptions{}, metav1.ListOptions{}))
@@ -96,10 +104,15 @@ func (s *space) set(targets ...v1alpha1.StreamTarget) {
 }
 
 // url is that of a target's stream.
-func (s *space) url(t v1alpha1.StreamTarget) string { return env.Viewers() + s.path(t) }
+func (s *space) url(t v1alpha1.StreamTarget) string { return s.env.Viewers() + s.path(t) }
 
 func (s *space) path(t v1alpha1.StreamTarget) string {
 	return fmt.Sprintf("/namespaces/%s/node/%s/%s%s", s.name, t.TargetResource.NodeName, ruleName, t.TargetResource.Path)
+}
+
+// tunnel is the path that a node dials for a target.
+func (s *space) tunnel(t v1alpha1.StreamTarget) string {
+	return tunnel.StreamKey{Node: t.TargetResource.NodeName, Namespace: s.name, Rule: ruleName, Path: t.TargetResource.Path}.URLPath()
 }
 
 // settled returns when exactly these targets run: the cloud has a tunnel of each and knows no other, each node's stored
@@ -133,14 +146,18 @@ func (s *space) settled(targets ...v1alpha1.StreamTarget) time.Duration {
 // away returns when the cloud has missed the target's tunnel.
 func (s *space) away(target v1alpha1.StreamTarget) {
 	s.t.Helper()
-	eventually(s.t, "the loss of a tunnel", func(ctx context.Context) error {
-		return s.checkCloud(ctx, map[string]bool{s.path(target): false})
-	})
+	s.cloudHas(map[string]bool{s.path(target): false})
+}
+
+// cloudHas returns when the cloud knows exactly these streams, and has tunnels of just those that are true, and how long that took.
+func (s *space) cloudHas(want map[string]bool) time.Duration {
+	s.t.Helper()
+	return eventually(s.t, "the cloud's view of streams and tunnels", func(ctx context.Context) error { return s.checkCloud(ctx, want) })
 }
 
 // checkCloud fails unless the cloud knows exactly these streams of the space, and whether they have a tunnel.
 func (s *space) checkCloud(ctx context.Context, want map[string]bool) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, env.Viewers()+"/streams", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.env.Viewers()+"/streams", nil)
 	if err != nil {
 		return err
 	}
@@ -167,7 +184,7 @@ func (s *space) checkCloud(ctx context.Context, want map[string]bool) error {
 
 // checkStored fails unless the node has stored exactly these paths of the space.
 func (s *space) checkStored(node string, want []string) error {
-	data, err := os.ReadFile(filepath.Join(env.Dir, node, "assignment.json"))
+	data, err := os.ReadFile(filepath.Join(s.env.Dir, node, "assignment.json"))
 	if errors.Is(err, fs.ErrNotExist) && len(want) == 0 {
 		return nil
 	}

@@ -29,11 +29,18 @@ type viewer struct {
 	sight sight
 }
 
+// The unit of decoding times, and how far apart those of two frames of camera-1 are: it has 25 in a second.
+const (
+	clockRate = 90000
+	frameTime = clockRate / 25
+)
+
 // sight is what a viewer has seen.
 type sight struct {
 	frames    int           // of video
 	closed    int           // connections that had frames
 	backwards int           // frames that do not come after the one before them on the same connection
+	lost      int           // frames that are missing between two of the same connection
 	blank     time.Duration // the longest time between two frames, whatever the connection
 	last      time.Time     // of a frame
 	err       error         // why the last connection ended
@@ -81,6 +88,8 @@ func (v *viewer) connect(ctx context.Context, url string) (fed bool, err error) 
 		v.update(func(s *sight) {
 			if fed && dts <= last {
 				s.backwards++
+			} else if fed {
+				s.lost += int((dts-last+frameTime/2)/frameTime) - 1
 			}
 			if !s.last.IsZero() {
 				s.blank = max(s.blank, now.Sub(s.last))
@@ -171,7 +180,7 @@ func (m *messages) Read(p []byte) (int, error) {
 
 // readMP4 reports the decoding time of each video frame of a fragmented MP4 stream.
 func readMP4(r io.Reader, got func(dts int64)) error {
-	video := 0 // track ID
+	video, timeScale := 0, int64(1) // the track's ID and units in a second
 	var pending bytes.Buffer
 	for {
 		kind, err := copyBox(&pending, r)
@@ -186,7 +195,7 @@ func readMP4(r io.Reader, got func(dts int64)) error {
 			}
 			for _, track := range init.Tracks {
 				if track.Codec.IsVideo() {
-					video = track.ID
+					video, timeScale = track.ID, int64(track.TimeScale)
 				}
 			}
 		case "mdat": // moof is before it
@@ -197,7 +206,7 @@ func readMP4(r io.Reader, got func(dts int64)) error {
 			for _, part := range parts {
 				for _, track := range part.Tracks {
 					if track.ID == video {
-						got(int64(track.BaseTime))
+						got(int64(track.BaseTime) * clockRate / timeScale)
 					}
 				}
 			}

@@ -49,11 +49,11 @@ func TestKilledUnderViewers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			crowd.forget()
-			kill(t, tc.name)
+			env.kill(t, tc.name)
 			if !tc.needed {
 				crowd.more(t, enough)
 			}
-			restart(t, tc.name)
+			env.restart(t, tc.name)
 			if tc.ready != nil {
 				must(t, tc.ready(patient(t)))
 			}
@@ -96,7 +96,7 @@ func (s *space) truth() truth {
 	must(s.t, err)
 	all := truth{rule.UID, rule.Generation, rule.Spec, make(map[string]assignment.Assignment)}
 	for _, node := range []string{cluster.Edge1, cluster.Edge2} {
-		data, err := os.ReadFile(filepath.Join(env.Dir, node, "assignment.json"))
+		data, err := os.ReadFile(filepath.Join(s.env.Dir, node, "assignment.json"))
 		must(s.t, err)
 		all.stored[node], err = assignment.Decode(data)
 		must(s.t, err)
@@ -145,10 +145,20 @@ func (c crowd) more(t *testing.T, n int) {
 	})
 }
 
+// undisturbed fails the test unless each viewer has seen every frame since forget.
+func (c crowd) undisturbed(t *testing.T) {
+	t.Helper()
+	seen := c.seen()
+	if seen.closed != 0 || seen.backwards != 0 || seen.lost != 0 {
+		t.Errorf("%d connections of viewers were closed, %d frames go backwards, %d are lost", seen.closed, seen.backwards, seen.lost)
+	}
+	t.Logf("viewers were without frames for %.2f s at most", seen.blank.Seconds())
+}
+
 // forget begins what viewers see anew.
 func (c crowd) forget() {
 	for _, v := range c {
-		v.update(func(s *sight) { s.closed, s.backwards, s.blank = 0, 0, 0 })
+		v.update(func(s *sight) { s.closed, s.backwards, s.lost, s.blank = 0, 0, 0, 0 })
 	}
 }
 
@@ -159,6 +169,7 @@ func (c crowd) seen() sight {
 		s := v.get()
 		all.closed += s.closed
 		all.backwards += s.backwards
+		all.lost += s.lost
 		all.blank = max(all.blank, s.blank)
 	}
 	return all

@@ -26,6 +26,7 @@ type program struct {
 	// module is the folder, below the repository's root, whose go.mod says the version of pkg.
 	module, pkg string
 	ldflags     string
+	env         []string
 	// tag is what "name --version" prints when the program of PATH will do. Without it PATH is not asked.
 	tag string
 }
@@ -44,20 +45,31 @@ var programs = [...]program{
 	{name: "camera", module: ".", pkg: "./tests/camera/cmd/camera", ldflags: "-s -w"},
 }
 
-// Build puts the control plane and the camera into bin, if they are not there: links to those of PATH if they have the right
-// version, else built from their Go modules, which takes minutes the first time. kubectl is built only if
-// PATH has none. cloudcore and edgecore are "make build"'s to build.
-func Build(ctx context.Context, root, bin string, log io.Writer) error {
+// Build puts the programs into bin, which takes minutes the first time. The control plane is links to what PATH has if that is
+// of the right version, and kubectl is built only if PATH has none. cloudcore and edgecore are linked with the given flags;
+// what they need before is "make beehive"'s to see to. Without flags they must be there.
+func Build(ctx context.Context, root, bin, kubeEdgeFlags string, log io.Writer) error {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
 		return fmt.Errorf("finding the programs: %w", err)
 	}
-	for _, name := range [...]string{CloudCore, "edgecore"} {
-		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
-			return fmt.Errorf("looking for %s, which \"make build\" makes: %w", name, err)
-		}
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return fmt.Errorf("making the programs' folder: %w", err)
 	}
-	needed := programs[:]
+	var needed []program
+	for _, name := range [...]string{CloudCore, edgeCore} {
+		if kubeEdgeFlags == "" {
+			if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
+				return fmt.Errorf("looking for %s, which \"make build\" makes: %w", name, err)
+			}
+			continue
+		}
+		needed = append(needed, program{
+			name: name, module: "build/kubeedge", pkg: "./cmd/" + name, ldflags: kubeEdgeFlags,
+			env: []string{"CGO_ENABLED=1"}, // without a C compiler it should fail now, and not edgecore later
+		})
+	}
+	needed = append(needed, programs[:]...)
 	if _, err := exec.LookPath("kubectl"); err != nil {
 		needed = append(needed, program{name: "kubectl", module: "hack/localup/tools", pkg: "k8s.io/kubernetes/cmd/kubectl", ldflags: kubernetes130})
 	}
@@ -104,6 +116,7 @@ func (p *program) build(ctx context.Context, dir, file string, log io.Writer) er
 	// With -v the compiler names each package that it has not in its cache.
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-ldflags", p.ldflags, "-o", file, p.pkg)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), p.env...)
 	output, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("starting the compiler: %w", err)

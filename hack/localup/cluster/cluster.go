@@ -36,6 +36,9 @@ const (
 	CloudCore = "cloudcore"
 )
 
+// edgeCore is the program that runs as each of the nodes.
+const edgeCore = "edgecore"
+
 // startOrder is that of the processes; they end in the reverse one.
 var startOrder = [...]string{Etcd, APIServer, CloudCore, Camera1, Camera2, Edge1, Edge2}
 
@@ -54,6 +57,9 @@ type Options struct {
 	Ports Ports
 	// Keep starts from the etcd, the certificates and the databases that an earlier cluster left, at its ports.
 	Keep bool
+	// Change, if there is one, may change the modules of cloudcore.yaml and of each edgecore.yaml that is written. The name is
+	// that of the process.
+	Change func(name string, modules map[string]any)
 	// Log takes a line for each step.
 	Log io.Writer
 }
@@ -68,6 +74,7 @@ type Cluster struct {
 	Ports Ports `json:"ports"`
 
 	log      io.Writer
+	change   func(name string, modules map[string]any)
 	children map[string]*exec.Cmd // those of this program, which must collect them
 }
 
@@ -142,7 +149,7 @@ func prepare(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Dir: dir, Bin: bin, Ports: ports, log: o.Log, children: make(map[string]*exec.Cmd)}
+	c := &Cluster{Dir: dir, Bin: bin, Ports: ports, log: o.Log, change: o.Change, children: make(map[string]*exec.Cmd)}
 	for _, sub := range []string{"logs", "run", "pki"} {
 		if err := os.MkdirAll(c.path(sub), 0o700); err != nil {
 			return nil, fmt.Errorf("making the cluster's folder: %w", err)
@@ -152,7 +159,7 @@ func prepare(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the cluster's state: %w", err)
 	}
-	return c, c.write(stateFile, data)
+	return c, c.write(c.path(stateFile), data)
 }
 
 // unused fails if the folder holds something: it is not ours to remove.
@@ -223,13 +230,12 @@ func (c *Cluster) path(parts ...string) string {
 }
 
 // write writes a file of the cluster, for its owner only.
-func (c *Cluster) write(name string, data []byte) error {
-	file := c.path(name)
+func (c *Cluster) write(file string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
+		return fmt.Errorf("writing %s: %w", file, err)
 	}
 	if err := os.WriteFile(file, data, 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
+		return fmt.Errorf("writing %s: %w", file, err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
 )
 
 // kubeEdgeNamespace is where cloudcore keeps what is its own.
@@ -77,25 +78,58 @@ func kubeEdgeDir(ctx context.Context, root string) (string, error) {
 	return "", fmt.Errorf("finding KubeEdge's manifests: %s: %w", module.Error, err)
 }
 
-// writeConfig fills in a configuration's template.
-func (c *Cluster) writeConfig(name, file string, values any) error {
-	t, err := template.New(name).Option("missingkey=error").ParseFS(files, name)
+// configFile is the configuration of cloudcore, or else of a node's edgecore.
+func (c *Cluster) configFile(name string) string {
+	if name == CloudCore {
+		return c.path(name, CloudCore+".yaml")
+	}
+	return c.path(name, edgeCore+".yaml")
+}
+
+// writeConfig fills in the template of a configuration.
+func (c *Cluster) writeConfig(name string, values any) error {
+	file := c.configFile(name)
+	t, err := template.ParseFS(files, filepath.Base(file)+".tmpl")
 	if err != nil {
-		return fmt.Errorf("parsing %s: %w", name, err)
+		return fmt.Errorf("parsing the template of %s: %w", file, err)
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, values); err != nil {
-		return fmt.Errorf("filling in %s: %w", name, err)
+	if err := t.Option("missingkey=error").Execute(&b, values); err != nil {
+		return fmt.Errorf("filling in %s: %w", file, err)
 	}
-	return c.write(file, b.Bytes())
+	if err := c.write(file, b.Bytes()); err != nil || c.change == nil {
+		return err
+	}
+	return c.Change(name, func(modules map[string]any) { c.change(name, modules) })
+}
+
+// Change changes the modules in the configuration of cloudcore or of a node, for its next start.
+func (c *Cluster) Change(name string, change func(modules map[string]any)) error {
+	file := c.configFile(name)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading configuration: %w", err)
+	}
+	var config map[string]any
+	if err := yaml.Unmarshal(data, &config); err != nil {
+		return fmt.Errorf("parsing %s: %w", file, err)
+	}
+	modules, ok := config["modules"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("%s has no modules", file)
+	}
+	change(modules)
+	if data, err = yaml.Marshal(config); err != nil {
+		return fmt.Errorf("encoding %s: %w", file, err)
+	}
+	return c.write(file, data)
 }
 
 func (c *Cluster) startCloudCore(ctx context.Context) error {
-	file := filepath.Join(CloudCore, "cloudcore.yaml")
-	if err := c.writeConfig("cloudcore.yaml.tmpl", file, c); err != nil {
+	if err := c.writeConfig(CloudCore, c); err != nil {
 		return err
 	}
-	err := c.start(CloudCore, process{Command: []string{filepath.Join(c.Bin, CloudCore), "--config=" + c.path(file)}})
+	err := c.start(CloudCore, process{Command: []string{filepath.Join(c.Bin, CloudCore), "--config=" + c.configFile(CloudCore)}})
 	if err != nil {
 		return err
 	}
@@ -148,7 +182,6 @@ func (c *Cluster) startEdgeCores(ctx context.Context) error {
 }
 
 func (c *Cluster) startEdgeCore(ctx context.Context, node string) error {
-	file := filepath.Join(node, "edgecore.yaml")
 	if c.joined(node) != nil { // else it keeps its configuration, as a real node does
 		token, err := c.joinToken(ctx)
 		if err != nil {
@@ -158,12 +191,12 @@ func (c *Cluster) startEdgeCore(ctx context.Context, node string) error {
 			*Cluster
 			Node, Home, Token string
 		}{c, node, c.path(node), token}
-		if err := c.writeConfig("edgecore.yaml.tmpl", file, values); err != nil {
+		if err := c.writeConfig(node, values); err != nil {
 			return err
 		}
 	}
 	return c.start(node, process{
-		Command: []string{filepath.Join(c.Bin, "edgecore"), "--config=" + c.path(file)},
+		Command: []string{filepath.Join(c.Bin, edgeCore), "--config=" + c.configFile(node)},
 		Env:     []string{"CHECK_EDGECORE_ENVIRONMENT=false"},
 	})
 }

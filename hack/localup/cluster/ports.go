@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 )
@@ -48,23 +49,35 @@ func (p *Ports) all() []named {
 	}
 }
 
+// Where NewPorts looks for free ports: below those that Linux gives to whoever asks for any, from 32768 on. Of those, somebody else
+// could get one while the program that had it is down.
+const (
+	lowestBase  = 12000
+	highestBase = 32000
+	baseTries   = 100
+)
+
 // NewPorts returns the ports that begin with base. With base 0 they are any that are free now.
 func NewPorts(base int) (Ports, error) {
+	if base != 0 {
+		return portsAt(base), nil
+	}
+	var err error
+	for range baseTries {
+		p := portsAt(lowestBase + rand.N(highestBase-lowestBase))
+		if err = p.free(); err == nil {
+			return p, nil
+		}
+	}
+	return Ports{}, fmt.Errorf("finding free ports: %w", err)
+}
+
+func portsAt(base int) Ports {
 	var p Ports
 	for _, n := range p.all() {
 		*n.port = base + n.offset
-		if base != 0 {
-			continue
-		}
-		// Each stays taken until all are chosen, so that they differ.
-		l, err := net.Listen("tcp", loopback(0))
-		if err != nil {
-			return Ports{}, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer l.Close()
-		*n.port = l.Addr().(*net.TCPAddr).Port
 	}
-	return p, nil
+	return p
 }
 
 // free fails if one of the ports is in use.

@@ -63,7 +63,7 @@ func (c *Cluster) start(name string, p process) error {
 	if err != nil {
 		return fmt.Errorf("encoding the state of %s: %w", name, err)
 	}
-	return c.write(filepath.Join("run", name+".json"), data)
+	return c.write(c.path("run", name+".json"), data)
 }
 
 // Start starts a process that has ended, as it was started before. It does not wait until it is ready.
@@ -128,7 +128,7 @@ func (c *Cluster) end(ctx context.Context, name string, signals ...syscall.Signa
 			return err
 		}
 	}
-	if err := poll(ctx, func(context.Context) error {
+	if err := Poll(ctx, func(context.Context) error {
 		if p.alive() {
 			return fmt.Errorf("%s does not end", name)
 		}
@@ -171,7 +171,7 @@ func (c *Cluster) await(ctx context.Context, name string, ready func(context.Con
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	ended := errors.New("it has ended")
-	err := poll(ctx, func(ctx context.Context) error {
+	err := Poll(ctx, func(ctx context.Context) error {
 		if !c.Alive(name) {
 			cancel()
 			return ended
@@ -184,8 +184,8 @@ func (c *Cluster) await(ctx context.Context, name string, ready func(context.Con
 	return nil
 }
 
-// poll calls ready until it returns no error, or else returns the last one when ctx ends.
-func poll(ctx context.Context, ready func(context.Context) error) error {
+// Poll calls ready until it returns no error, or else returns the last one when ctx ends.
+func Poll(ctx context.Context, ready func(context.Context) error) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
@@ -215,24 +215,34 @@ func (c *Cluster) process(name string) (process, error) {
 
 func (p *process) alive() bool {
 	stat, err := readStat(p.PID)
-	return err == nil && stat.started == p.Started && stat.state != zombie
+	return err == nil && stat.started == p.Started && !stat.ended()
 }
 
 // stat is what the kernel says of a process: proc(5), /proc/pid/stat.
-type stat struct{ state, started string }
+type stat struct {
+	state, started string
+	threads        int
+}
 
-// zombie is the state of a process that has ended and whose parent does not know yet.
+// zombie is the state of a process whose first thread has ended and whose parent does not know yet.
 const zombie = "Z"
+
+// ended says whether nothing of the process is left but its state: while another thread ends, its ports are still taken.
+func (s *stat) ended() bool { return s.state == zombie && s.threads <= 1 }
 
 func readStat(pid int) (stat, error) {
 	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return stat{}, fmt.Errorf("asking for process %d: %w", pid, err)
 	}
-	// The name, in parentheses, may hold anything. After it come state (3) to start time (22).
+	// The name, in parentheses, may hold anything. After it come state (3) to number of threads (20) and start time (22).
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(fields) < 20 {
 		return stat{}, fmt.Errorf("asking for process %d: unknown answer", pid)
 	}
-	return stat{state: fields[0], started: fields[19]}, nil
+	threads, err := strconv.Atoi(fields[17])
+	if err != nil {
+		return stat{}, fmt.Errorf("asking for process %d: reading its number of threads: %w", pid, err)
+	}
+	return stat{state: fields[0], started: fields[19], threads: threads}, nil
 }

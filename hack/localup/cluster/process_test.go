@@ -82,11 +82,28 @@ func TestForeignProcess(t *testing.T) {
 		t.Error("this test counts as a process of the cluster")
 	}
 	p = process{PID: os.Getpid()}
-	if stat, err := readStat(p.PID); err != nil || stat.started == "" {
+	if stat, err := readStat(p.PID); err != nil || stat.started == "" || stat.threads < 2 {
 		t.Errorf("reading this test's own state: %+v, %v", stat, err)
 	}
 	if c.Alive("p") {
 		t.Error("what never was runs")
+	}
+}
+
+// A killed process has ended when its last thread has, not when its first one is a zombie.
+func TestEnded(t *testing.T) {
+	for _, tc := range []struct {
+		stat stat
+		want bool
+	}{
+		{stat{state: "S", threads: 1}, false},
+		{stat{state: zombie, threads: 2}, false},
+		{stat{state: zombie, threads: 1}, true},
+		{stat{state: zombie, threads: 0}, true},
+	} {
+		if got := tc.stat.ended(); got != tc.want {
+			t.Errorf("%+v has ended: %t, want %t", tc.stat, got, tc.want)
+		}
 	}
 }
 
