@@ -5,6 +5,8 @@ OUT := _output
 TOOLS := $(CURDIR)/$(OUT)/tools
 GOLANGCI_VERSION := v2.5.0
 PACKAGES := ./...
+# Modules of their own, with code in them. The others (*/tools) only pin programs.
+MODULES := build/kubeedge build/helm/render
 
 .DEFAULT_GOAL := help
 
@@ -22,6 +24,10 @@ demo: ## cloud, edge and a simulated camera in one process; prints the URL to wa
 test: ## every test, with the race detector
 	go test -race $(PACKAGES)
 
+.PHONY: weaknet
+weaknet: ## bad networks and dying parts, with congestion control and without it; six minutes, and CHAOS (default 1m) of killing; needs root
+	go test ./tests/scenarios -scenarios -chaos $(or $(CHAOS),1m) -parallel 64 -timeout 60m -v
+
 .PHONY: bench
 bench: ## CPU per delivered MB of each output beside the floor of raw writes
 	go run ./tests/bench
@@ -35,15 +41,15 @@ generate: ## deepcopy, clients and CRDs from the API types
 	hack/generate/generate.sh
 
 .PHONY: verify
-verify: ## fails if generated code is stale, a file is not formatted, go.mod not tidy, or go vet complains
+verify: beehive ## fails if generated code is stale, a file is not formatted, go.mod not tidy, or go vet complains
 	hack/generate/verify.sh
-	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "the files above are not formatted: run gofmt -w"; exit 1; }
-	go mod tidy -diff
+	@test -z "$$(find . -name '*.go' -not -path './$(OUT)/*' -exec gofmt -l {} + | tee /dev/stderr)" || { echo "the files above are not formatted: run gofmt -w"; exit 1; }
+	@for module in . $(MODULES); do go -C $$module mod tidy -diff || exit 1; done
 	go vet $(PACKAGES)
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## golangci-lint
-	$< run
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) beehive ## golangci-lint, of every module
+	@for module in . $(MODULES); do echo "lint $$module"; (cd $$module && $< run --config=$(CURDIR)/.golangci.yml) || exit 1; done
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

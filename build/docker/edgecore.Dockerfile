@@ -16,7 +16,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 # A shell and cp: keadm copies the program out of the image with them.
 FROM debian:bookworm-slim
 COPY --from=builder /out/edgecore /usr/local/bin/edgecore
-# Root: edgecore is the node's kubelet. It mounts volumes, makes cgroups and speaks to the container runtime's socket. keadm runs it on
-# the host, by systemd; only an edgecore with edged.enable: false could do with less.
+# Root: keadm copies the program out of a container of this image into the host's /usr/local/bin. And edgecore, which it then runs
+# by systemd, is the node's kubelet: it mounts volumes, makes cgroups and speaks to the container runtime's socket. Only with
+# edged.enable: false does it run as any other user.
 USER 0:0
 ENTRYPOINT ["/usr/local/bin/edgecore"]

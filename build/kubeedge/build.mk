@@ -13,5 +13,5 @@ beehive:
 	@build/kubeedge/beehive.sh
 
 .PHONY: test-kubeedge
-test-kubeedge: beehive ## the tests of what is added to cloudcore and edgecore
-	cd build/kubeedge && go vet ./... && go test ./...
+test-kubeedge: beehive ## the tests of what is added to cloudcore and edgecore, with the race detector
+	cd build/kubeedge && go test -race ./...

@@ -5,9 +5,11 @@ package manifests
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -22,42 +24,61 @@ import (
 func TestKustomize(t *testing.T) {
 	for _, overlay := range []string{"base", "nodeport"} {
 		t.Run(overlay, func(t *testing.T) {
-			dryRun(t, run(t, nil, tool(t, "kubectl"), "kustomize", build+"manifests/"+overlay), 8)
+			dryRun(t, kustomize(t, overlay))
 		})
 	}
 }
 
+func kustomize(t *testing.T, overlay string) []byte {
+	t.Helper()
+	return run(t, nil, kubectl(t), "kustomize", build+"manifests/"+overlay)
+}
+
 func TestHelm(t *testing.T) {
+	base := objects(kustomize(t, "base"))
 	stock := filepath.Join(t.TempDir(), "cloudcore.yaml")
 	if err := os.WriteFile(stock, stockConfig(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		name    string
-		objects int
-		args    []string
+		name string
+		more int // objects than kustomize has
+		args []string
 	}{
-		{"defaults", 8, nil},
-		{"configuration", 9, []string{"--set-file=cloudcore.yaml=" + stock}},
-		{"NodePort", 8, []string{"--set=tunnel.service.type=NodePort,tunnel.service.nodePort=30006"}},
-		{"LoadBalancer", 8, []string{"--set=tunnel.service.type=LoadBalancer,tunnel.service.annotations.a=b"}},
-		{"no services", 6, []string{"--set=tunnel.service.enabled=false,viewers.service.enabled=false"}},
+		{"defaults", 0, nil},
+		{"configuration", 1, []string{"-set-file=cloudcore.yaml=" + stock}},
+		{"NodePort", 0, []string{"-set=tunnel.service.type=NodePort,tunnel.service.nodePort=30006"}},
+		{"LoadBalancer", 0, []string{"-set=tunnel.service.type=LoadBalancer,tunnel.service.annotations.a=b"}},
+		{"no services", -2, []string{"-set=tunnel.service.enabled=false,viewers.service.enabled=false"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			args := append([]string{"template", "test", chart, "--include-crds", "--namespace=kubeedge", "--kube-version=1.30.0"}, tc.args...)
-			dryRun(t, run(t, nil, tool(t, "helm"), args...), tc.objects)
+			rendered := helm(t, tc.args...)
+			if n := objects(rendered); n != base+tc.more {
+				t.Errorf("%d objects, want %d", n, base+tc.more)
+			}
+			dryRun(t, rendered)
 		})
 	}
 }
 
-// The chart's cloudcore.yaml has all of KubeEdge's part, and ours.
+// The chart's cloudcore.yaml has all of KubeEdge's part, whether that was given or is the cluster's, and ours.
 func TestHelmConfiguration(t *testing.T) {
 	stock := filepath.Join(t.TempDir(), "cloudcore.yaml")
 	if err := os.WriteFile(stock, stockConfig(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rendered := run(t, nil, tool(t, "helm"), "template", "test", chart, "--kube-version=1.30.0",
-		"--show-only=templates/configmap.yaml", "--set-file=cloudcore.yaml="+stock)
+	const template = "-show-only=templates/configmap.yaml"
+	t.Run("given", func(t *testing.T) { checkConfiguration(t, helm(t, template, "-set-file=cloudcore.yaml="+stock)) })
+	t.Run("found", func(t *testing.T) {
+		config := "--kubeconfig=" + openCluster(t).Kubeconfig()
+		run(t, nil, kubectl(t), config, "--namespace=kubeedge", "create", "configmap", "cloudcore", "--from-file=cloudcore.yaml="+stock)
+		t.Cleanup(func() { run(t, nil, kubectl(t), config, "--namespace=kubeedge", "delete", "configmap", "cloudcore") })
+		checkConfiguration(t, helm(t, template, config))
+	})
+}
+
+func checkConfiguration(t *testing.T, rendered []byte) {
+	t.Helper()
 	var m corev1.ConfigMap
 	unmarshal(t, rendered, &m)
 	var got, want struct {
@@ -109,44 +130,70 @@ func TestDeploymentPatch(t *testing.T) {
 	if patched, err = yaml.Marshal(d); err != nil {
 		t.Fatal(err)
 	}
-	dryRun(t, patched, 1)
+	dryRun(t, patched)
+}
+
+// objects is how many there are in a YAML stream.
+func objects(manifests []byte) int {
+	return len(regexp.MustCompile(`(?m)^kind:`).FindAll(manifests, -1))
 }
 
 // dryRun has the API server check every object, and keeps none.
-func dryRun(t *testing.T, manifests []byte, objects int) {
+func dryRun(t *testing.T, manifests []byte) {
+	t.Helper()
+	out := run(t, manifests, kubectl(t), "--kubeconfig="+openCluster(t).Kubeconfig(), "apply", "--server-side", "--dry-run=server",
+		"--force-conflicts", "--validate=strict", "--filename=-")
+	t.Logf("%s", out)
+	if n, want := strings.Count(string(out), "(server dry run)"), objects(manifests); n != want || n == 0 {
+		t.Errorf("the API server took %d of %d objects", n, want)
+	}
+}
+
+// skip skips the test, unless REQUIRE_MANIFESTS says that nothing may be missing.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_MANIFESTS") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// openCluster opens the cluster of E2E_CLUSTER, without which the test is skipped.
+func openCluster(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	dir := os.Getenv("E2E_CLUSTER")
 	if dir == "" {
-		t.Skip("E2E_CLUSTER is not set")
+		skip(t, "E2E_CLUSTER is not set (make test-manifests)")
 	}
 	c, err := cluster.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := run(t, manifests, tool(t, "kubectl"), "--kubeconfig="+c.Kubeconfig(), "apply", "--server-side", "--dry-run=server",
-		"--force-conflicts", "--validate=strict", "--filename=-")
-	t.Logf("%s", out)
-	if n := strings.Count(string(out), "(server dry run)"); n != objects {
-		t.Errorf("the API server took %d objects, want %d", n, objects)
-	}
+	return c
 }
 
-// tool is a program on PATH, or the one that the environment names. Without it the test is skipped.
-func tool(t *testing.T, name string) string {
+// kubectl is the one of PATH, or else that which local-up has built.
+func kubectl(t *testing.T) string {
 	t.Helper()
-	if path := os.Getenv(strings.ToUpper(name)); path != "" {
+	if path, err := exec.LookPath("kubectl"); err == nil {
 		return path
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skip(err)
+	return filepath.Join(openCluster(t).Bin, "kubectl")
+}
+
+// helm renders the chart (see build/helm/render).
+func helm(t *testing.T, args ...string) []byte {
+	t.Helper()
+	render := os.Getenv("RENDER")
+	if render == "" {
+		skip(t, "RENDER is not set (make test-manifests)")
 	}
-	return path
+	return run(t, nil, render, append(append([]string{"-namespace=kubeedge"}, args...), chart)...)
 }
 
 func run(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...) // also in a Cleanup
 	var stderr strings.Builder
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &stderr
 	out, err := cmd.Output()
@@ -162,7 +209,7 @@ func kubeEdge(t *testing.T) string {
 	out := run(t, nil, "go", "-C", build+"kubeedge", "list", "-m", "-f", "{{.Dir}}", "github.com/kubeedge/kubeedge")
 	dir := strings.TrimSpace(string(out))
 	if dir == "" {
-		t.Skip("KubeEdge is not in the module cache")
+		skip(t, "KubeEdge is not in the module cache")
 	}
 	return dir
 }

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package manifests tests what is installed on a cluster: the kustomize manifests, the Helm chart and the Dockerfiles. What an API
-// server must say needs a cluster of hack/localup whose folder is in E2E_CLUSTER; the rest runs always.
+// server must say needs a cluster of hack/localup whose folder is in E2E_CLUSTER, and the chart a renderer in RENDER ("make
+// test-manifests" sees to both); the rest runs always.
 package manifests
 
 import (
@@ -24,11 +25,14 @@ const (
 )
 
 func TestChartHasTheManifests(t *testing.T) {
-	shared := map[string]string{build + "manifests/rbac/cloudcore-datastream.yaml": chart + "templates/rbac.yaml"}
+	shared := map[string]string{
+		build + "manifests/rbac/cloudcore-datastream.yaml": chart + "templates/rbac.yaml",
+		build + "manifests/rbac/viewers.yaml":              chart + "templates/viewers.yaml",
+	}
 	for _, crd := range glob(t, build+"crds/streamrules/*.yaml") {
 		shared[crd] = chart + "crds/" + filepath.Base(crd)
 	}
-	if crds := glob(t, chart+"crds/*"); len(crds) != len(shared)-1 {
+	if crds := glob(t, chart+"crds/*"); len(crds) != len(shared)-2 {
 		t.Errorf("the chart has the CRDs %v", crds)
 	}
 	for from, to := range shared {
@@ -63,7 +67,7 @@ func TestSections(t *testing.T) {
 		t.Error("a module is not enabled")
 	}
 	if want := config.NewDefaultCloudDataStream().Stream.Listen; s.Stream.Stream.Listen != want {
-		t.Errorf("viewers are let in at %s without authentication, want %s", s.Stream.Stream.Listen, want)
+		t.Errorf("viewers send their tokens to %s, want %s", s.Stream.Stream.Listen, want)
 	}
 	var values struct {
 		Modules map[string]any `json:"modules"`

@@ -37,23 +37,31 @@ type StreamRuleEndpointSpec struct {
 	// +kubebuilder:default=websocket
 	Protocol Protocol `json:"protocol,omitempty"`
 
-	// url is the address of the data source as the node sees it: scheme://host[:port][/path][?query]. A user name and
-	// password may be part of it, but anyone who can read this object can read them: prefer credentialsSecretRef.
+	// The schemes are those of the edge's registry of sources: a test compares the two.
+
+	// url is the address of the data source as the node sees it: scheme://host[:port][/path][?query], where scheme is
+	// rtsp, or rtsps for RTSP over TLS. A user name and password may be part of it, but anyone who can read this object can
+	// read them: prefer credentialsSecretRef.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9+.-]*://')",message="url must begin with a scheme in lower case, for example rtsp://192.0.2.10/stream"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(rtsp|rtsps)://')",message="url must begin with rtsp:// or rtsps://, in lower case, for example rtsp://192.0.2.10/stream"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('://') || self.matches('^[^/?#]*://([^/?#]*@)?([^][/?#@:]+|[[][0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?[]])(:[0-9]{1,5})?([/?#]|$)')",message="url must name a host after ://, with an optional port, for example rtsp://192.0.2.10:554/stream; percent-encode special characters of a password, or keep it in the Secret of credentialsSecretRef"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[[:space:][:cntrl:]]')",message="url must not contain spaces or control characters: percent-encode them, for example %20"
 	URL string `json:"url"`
 
-	// properties are options of the data source's protocol. They are readable by anyone who can read this object: no
-	// passwords here.
+	// properties are options of the data source's protocol. Those that it does not know are passed over. They are readable
+	// by anyone who can read this object: no passwords here. For rtsp and rtsps:
+	//
+	// transport is tcp or udp. Without it TCP is tried first, and UDP if the camera refuses TCP.
+	//
+	// caCertificate is the PEM of the authorities that may have signed the certificate of an rtsps camera, instead of the
+	// system's.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(name, name.size() > 0 && name.size() <= 63)",message="the name of each property must have 1 to 63 characters"
-	// +kubebuilder:validation:XValidation:rule="self.all(name, self[name].size() <= 1024)",message="the value of each property must have at most 1024 characters"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, self[name].size() <= 8192)",message="the value of each property must have at most 8192 characters"
 	Properties map[string]string `json:"properties,omitempty"`
 
 	// credentialsSecretRef names a Secret of type kubernetes.io/basic-auth that holds the user name and password of
