@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
 )
@@ -81,7 +82,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return errors.New("-camera is not a URL") // the error would show its password
 	}
-	cluster, err := harness.Start(harness.Options{Node: node, Dir: dir, ListenViewers: o.listen})
+	cluster, err := harness.Start(harness.Options{
+		Node: node, Dir: dir, ListenViewers: o.listen,
+		Tune: func(cloud *v1alpha1.CloudDataStream, _ *v1alpha1.EdgeDataStream) {
+			cloud.Stream.ExposeUnauthenticated = true // whoever writes -listen wants that
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,8 @@ type AccessUnit struct {
 	RandomAccess bool
 	// Disposable: no other unit refers to this one.
 	Disposable bool
-	// Discontinuity: the source's clock began anew here, for all tracks.
+	// Discontinuity: the source's clock began anew here, for all tracks. As outputs get it: a random access point of the lead that does not
+	// follow on what was before, for units are missing or the source began anew.
 	Discontinuity bool
 	// Sequence counts the units of a stream, all tracks together. A gap means units that were dropped.
 	Sequence uint64

@@ -17,6 +17,7 @@ type timelineTest struct {
 	tracks   []Track
 	last     map[uint8]int64
 	now      time.Time
+	capture  time.Time // of the units to come
 }
 
 func newTimelineTest(tb testing.TB, tracks ...Track) *timelineTest {
@@ -37,7 +38,7 @@ func (tt *timelineTest) unit(id uint8, source time.Duration) time.Duration {
 func (tt *timelineTest) reordered(id uint8, source time.Duration, offset int32) time.Duration {
 	tt.Helper()
 	tr := Find(tt.tracks, id)
-	u := &AccessUnit{Track: id, PTS: tr.Ticks(source), DTSOffset: offset, Sequence: 7, Payload: []byte{1}}
+	u := &AccessUnit{Track: id, PTS: tr.Ticks(source), DTSOffset: offset, Sequence: 7, Capture: tt.capture, Payload: []byte{1}}
 	before := *u
 	out, err := tt.timeline.Map(u, tt.now)
 	if err != nil {
@@ -111,15 +112,37 @@ func TestTimelineRestartAtOnce(t *testing.T) {
 
 func TestTimelineClockJumps(t *testing.T) {
 	for name, jump := range map[string]time.Duration{
-		"forward": 24 * time.Hour, "back": -24 * time.Hour, "just over the bound": maxJump + time.Second, "just over it, back": -maxJump - time.Second,
+		"forward": 24 * time.Hour, "back": -24 * time.Hour,
+		"just over the bound": maxAhead + time.Second, "just over it, back": -maxBack - time.Second,
 	} {
 		t.Run(name, func(t *testing.T) {
+			const frame = 40 * time.Millisecond
 			tt := newTimelineTest(t)
-			last := tt.unit(videoID, time.Hour)
-			tt.now = tt.now.Add(40 * time.Millisecond)
-			tt.want("video", tt.unit(videoID, time.Hour+jump+40*time.Millisecond), last+40*time.Millisecond)
-			tt.want("audio", tt.unit(audioID, time.Hour+jump+40*time.Millisecond), last+40*time.Millisecond)
+			tt.unit(videoID, time.Hour)
+			tt.unit(audioID, time.Hour)
+			tt.now = tt.now.Add(frame)
+			last := tt.unit(videoID, time.Hour+frame)
+			tt.now = tt.now.Add(frame)
+			tt.want("video", tt.unit(videoID, time.Hour+jump+2*frame), last+frame)
+			tt.want("audio from before", tt.unit(audioID, time.Hour+frame), last)
+			tt.want("audio", tt.unit(audioID, time.Hour+jump+2*frame), last+frame)
 		})
+	}
+}
+
+// One track's clock jumps, the other's does not: both go on as before.
+func TestTimelineOneTrackJumps(t *testing.T) {
+	const frame = 40 * time.Millisecond
+	tt := newTimelineTest(t)
+	for i := range 100 {
+		at := time.Duration(i) * frame
+		tt.now = tt.now.Add(frame)
+		jump := time.Duration(0)
+		if i >= 50 {
+			jump = time.Hour
+		}
+		tt.want("video", tt.unit(videoID, at), headroom+at)
+		tt.want("audio", tt.unit(audioID, at+jump), headroom+at)
 	}
 }
 
@@ -128,7 +151,33 @@ func TestTimelineGapIsNoJump(t *testing.T) {
 	last := tt.unit(videoID, 0)
 	tt.now = tt.now.Add(time.Hour) // paused: the source's clock went on
 	tt.want("video", tt.unit(videoID, time.Hour), last+time.Hour)
-	tt.want("a burst of 5 s", tt.unit(videoID, time.Hour+5*time.Second), last+time.Hour+5*time.Second)
+	for i := range 250 { // what was held up on the way comes at once
+		at := time.Hour + time.Duration(i)*40*time.Millisecond
+		tt.want("a burst", tt.unit(videoID, at), last+at)
+	}
+}
+
+// Frames that were dropped on the way are no jump, though the next one comes at once: it was captured later.
+func TestTimelineDropsAreNoJump(t *testing.T) {
+	tt := newTimelineTest(t)
+	tt.capture = epoch
+	last := tt.unit(videoID, 0)
+	tt.capture = epoch.Add(8 * time.Second)
+	tt.want("the next one", tt.unit(videoID, 8*time.Second), last+8*time.Second)
+	// The edge's clock is set: it says nothing then, and the cloud's counts.
+	tt.capture = epoch.Add(-time.Hour)
+	tt.now = tt.now.Add(40 * time.Millisecond)
+	tt.want("the edge's clock went back", tt.unit(videoID, 8*time.Second+40*time.Millisecond), last+8*time.Second+40*time.Millisecond)
+}
+
+// Behind a break that took no time the last unit keeps its length: the two do not overlap.
+func TestTimelineBreakLeavesRoom(t *testing.T) {
+	const frame = 40 * time.Millisecond
+	tt := newTimelineTest(t)
+	tt.unit(videoID, 0)
+	last := tt.unit(videoID, frame)
+	tt.timeline.Restart()
+	tt.want("the next one", tt.unit(videoID, time.Hour), last+frame)
 }
 
 func TestTimelineStutter(t *testing.T) {

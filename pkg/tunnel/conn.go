@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -19,9 +21,9 @@ import (
 	"github.com/kubeedge/datastream/pkg/media"
 )
 
-// WriteBufferSize is the size in bytes that both ends give gorilla for writing. A frame larger than it
-// is sent in fragments, so it is a few TLS records long.
-const WriteBufferSize = 64 << 10
+// WriteBufferSize is the size in bytes that edges give gorilla for writing. A larger access unit is sent in fragments of
+// that size, between which pings, pongs and the end get through. A fragment and its header fill one TLS record.
+const WriteBufferSize = 16<<10 - 16
 
 // Close codes (RFC 6455, 7.4) that the protocol uses, with their meaning here.
 const (
@@ -41,67 +43,73 @@ var errTooBig = fmt.Errorf("%w: too big", ErrMalformed)
 // but a tunnel does not hold the size of its largest one for ever.
 const maxKeptBody = 512 << 10
 
+// arrivalStep is after how many bytes of a unit its receiver is told.
+const arrivalStep = 16 << 10
+
 // Timing of a connection.
 type Timing struct {
 	// PingInterval is how often an end pings.
 	PingInterval time.Duration
 	// ReadTimeout is how long nothing at all may come in before the connection counts as dead.
 	ReadTimeout time.Duration
-	// WriteTimeout bounds one write to the socket.
+	// WriteTimeout is how long the socket may take nothing at all.
 	WriteTimeout time.Duration
+	// AnswerTimeout is how long pings may stay unanswered. An end that sends but never reads is found by it where there is
+	// too little to write to fill the way. It is long, since the answers wait their turn on a link that is full.
+	AnswerTimeout time.Duration
 }
 
 // DefaultTiming finds a dead peer within 15 seconds.
-var DefaultTiming = Timing{PingInterval: 5 * time.Second, ReadTimeout: 12 * time.Second, WriteTimeout: 10 * time.Second}
+var DefaultTiming = Timing{
+	PingInterval: 5 * time.Second, ReadTimeout: 12 * time.Second, WriteTimeout: 10 * time.Second, AnswerTimeout: time.Minute,
+}
+
+// errUnanswered ends KeepAlive.
+var errUnanswered = errors.New("the peer does not answer pings")
 
 // Conn is a WebSocket that speaks the protocol. One goroutine may call Read and one at a time may
-// write; Ping and Close may be called from anywhere.
+// write; KeepAlive and Close may be called from anywhere.
 type Conn struct {
 	ws         *websocket.Conn
 	timing     Timing
 	maxPayload int
 	header     [HeaderSize]byte
 	body       bytes.Buffer
+	pinged     chan string // the last ping's data; KeepAlive answers it
+	answered   atomic.Int64
+	began      time.Time
+	arrived    atomic.Uint64 // bytes
+	sequence   atomic.Uint64
+	arrival    signal
 	closeOnce  sync.Once
 	closeErr   error
 }
 
-// NewConn takes over a WebSocket after its handshake. maxPayload bounds an access unit's payload in bytes.
+// NewConn takes over a WebSocket after its handshake. maxPayload bounds an access unit's payload in bytes. A dead peer
+// is found where the WebSocket goes over what Watch returned, and KeepAlive runs.
 func NewConn(ws *websocket.Conn, timing Timing, maxPayload int) *Conn {
-	c := &Conn{ws: ws, timing: timing, maxPayload: maxPayload}
+	c := &Conn{ws: ws, timing: timing, maxPayload: maxPayload, pinged: make(chan string, 1), arrival: make(signal, 1), began: time.Now()}
 	ws.SetReadLimit(int64(max(HeaderSize+maxPayload, MaxMessage)))
 	ws.SetPingHandler(func(data string) error {
-		c.alive()
-		err := ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(timing.WriteTimeout))
-		if errors.Is(err, websocket.ErrCloseSent) {
-			return nil
+		select {
+		case <-c.pinged: // the newest alone needs an answer (RFC 6455, 5.5.3)
+		default:
 		}
-		return err
-	})
-	ws.SetPongHandler(func(string) error {
-		c.alive()
+		c.pinged <- data // has room: only the reader puts something in
 		return nil
 	})
-	c.alive()
+	ws.SetPongHandler(func(string) error {
+		c.answered.Store(int64(time.Since(c.began)))
+		return nil
+	})
+	if w := watchedBelow(ws.NetConn()); w != nil {
+		w.begin(timing)
+	}
 	return c
 }
 
-// alive gives the peer another ReadTimeout: something came from it.
-func (c *Conn) alive() { _ = c.ws.SetReadDeadline(time.Now().Add(c.timing.ReadTimeout)) }
-
-// aliveReader counts every piece of a message as a sign of life, so that a large one may take long.
-type aliveReader struct {
-	c *Conn
-	r io.Reader
-}
-
-func (a aliveReader) Read(p []byte) (int, error) {
-	n, err := a.r.Read(p)
-	if n > 0 {
-		a.c.alive()
-	}
-	return n, err
-}
+// NetConn is the connection below the WebSocket, for SocketInfo and SetPacingRate. Nobody else may read or write it.
+func (c *Conn) NetConn() net.Conn { return c.ws.NetConn() }
 
 // Read returns the next control message or access unit; exactly one of the two is set when err is nil.
 // Errors about the bytes wrap ErrMalformed; any error ends the connection.
@@ -110,7 +118,6 @@ func (c *Conn) Read() (Message, *media.AccessUnit, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r = aliveReader{c, r}
 	if kind == websocket.TextMessage {
 		b, err := io.ReadAll(io.LimitReader(r, MaxMessage+1))
 		if err != nil {
@@ -136,7 +143,7 @@ func (c *Conn) readUnit(r io.Reader) (*media.AccessUnit, error) {
 		return nil, err
 	}
 	c.body.Reset()
-	if _, err := c.body.ReadFrom(io.LimitReader(r, int64(c.maxPayload)+1)); err != nil {
+	if _, err := c.body.ReadFrom(io.LimitReader(&arrivals{c: c, r: r}, int64(c.maxPayload)+1)); err != nil {
 		return nil, fmt.Errorf("reading access unit: %w", err)
 	}
 	switch size := c.body.Len(); {
@@ -145,11 +152,47 @@ func (c *Conn) readUnit(r io.Reader) (*media.AccessUnit, error) {
 	case size > c.maxPayload:
 		return nil, fmt.Errorf("%w: payload of more than %d bytes", errTooBig, c.maxPayload)
 	}
+	c.sequence.Store(max(c.sequence.Load(), u.Sequence))
+	c.arrival.set()
 	u.Payload = slices.Clone(c.body.Bytes())
 	if c.body.Cap() > maxKeptBody {
 		c.body = bytes.Buffer{}
 	}
 	return &u, nil
+}
+
+// arrivals counts payload as it comes, also that of a unit which is not complete.
+type arrivals struct {
+	c     *Conn
+	r     io.Reader
+	quiet int // bytes that nobody was told of
+}
+
+func (a *arrivals) Read(p []byte) (int, error) {
+	n, err := a.r.Read(p)
+	a.c.arrived.Add(uint64(n))
+	if a.quiet += n; a.quiet >= arrivalStep {
+		a.quiet = 0
+		a.c.arrival.set()
+	}
+	return n, err
+}
+
+// Arrived is what Read has got so far: payload bytes, those of a unit that is not complete included, and the highest
+// sequence of a complete one.
+func (c *Conn) Arrived() (bytes, sequence uint64) { return c.arrived.Load(), c.sequence.Load() }
+
+// Arrival gets a value when a unit has arrived, or a larger part of one, since the last value was taken.
+func (c *Conn) Arrival() <-chan struct{} { return c.arrival }
+
+// signal is a channel that remembers one value.
+type signal chan struct{}
+
+func (s signal) set() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
 }
 
 // WriteMessage sends a control message.
@@ -158,7 +201,6 @@ func (c *Conn) WriteMessage(m Message) error {
 	if err != nil {
 		return err
 	}
-	_ = c.ws.SetWriteDeadline(time.Now().Add(c.timing.WriteTimeout))
 	if err := c.ws.WriteMessage(websocket.TextMessage, b); err != nil {
 		return fmt.Errorf("writing %s: %w", m.messageType(), err)
 	}
@@ -167,7 +209,6 @@ func (c *Conn) WriteMessage(m Message) error {
 
 // WriteUnit sends an access unit. After an error the connection is useless: part of a frame may be out.
 func (c *Conn) WriteUnit(u *media.AccessUnit) error {
-	_ = c.ws.SetWriteDeadline(time.Now().Add(c.timing.WriteTimeout))
 	w, err := c.ws.NextWriter(websocket.BinaryMessage)
 	if err != nil {
 		return fmt.Errorf("writing access unit: %w", err)
@@ -185,23 +226,52 @@ func (c *Conn) WriteUnit(u *media.AccessUnit) error {
 	return nil
 }
 
-// KeepAlive pings until ctx ends or a ping cannot be written, and returns why.
+// KeepAlive pings, and answers the peer's pings, until ctx ends or that cannot be done, and returns why. It waits for a
+// fragment that is being written; the reader, to which pings come, never does.
 func (c *Conn) KeepAlive(ctx context.Context) error {
 	t := time.NewTicker(c.timing.PingInterval)
 	defer t.Stop()
+	var asked time.Duration // when the oldest ping was out that has no answer
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-t.C:
-			if err := c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.timing.WriteTimeout)); err != nil {
-				return fmt.Errorf("pinging: %w", err)
+		case data := <-c.pinged:
+			if err := c.control(websocket.PongMessage, data); err != nil {
+				return err
 			}
+			continue
+		case <-t.C:
+		}
+		select {
+		case data := <-c.pinged: // first: on a slow link it is always time for a ping
+			if err := c.control(websocket.PongMessage, data); err != nil {
+				return err
+			}
+		default:
+		}
+		answered := time.Duration(c.answered.Load()) >= asked
+		if !answered && time.Since(c.began)-asked > c.timing.AnswerTimeout {
+			return errUnanswered
+		}
+		if err := c.control(websocket.PingMessage, ""); err != nil {
+			return err
+		}
+		if answered {
+			asked = time.Since(c.began)
 		}
 	}
 }
 
-// Close tells the peer why, if that can be done at once, and closes the socket. Only the first call counts.
+// control writes a ping or pong when its turn has come. What the socket does not take in time fails by itself.
+func (c *Conn) control(kind int, data string) error {
+	if err := c.ws.WriteControl(kind, []byte(data), time.Time{}); err != nil {
+		return fmt.Errorf("keeping alive: %w", err)
+	}
+	return nil
+}
+
+// Close tells the peer why, if that can be done within a second, and closes the socket. Only the first call counts.
 func (c *Conn) Close(code int, reason string) error {
 	c.closeOnce.Do(func() {
 		if len(reason) > 120 { // RFC 6455, 5.5: a control frame's payload has at most 125 bytes

@@ -27,22 +27,42 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const testMaxPayload = 1 << 20
 
 // patient never times out within a test.
-var patient = Timing{PingInterval: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
+var patient = Timing{PingInterval: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute, AnswerTimeout: time.Minute}
+
+// watchedListener accepts what NewConn can watch.
+type watchedListener struct{ net.Listener }
+
+func (l watchedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return Watch(c), nil
+}
 
 // dialRaw returns the two ends of a WebSocket over TLS.
 func dialRaw(t *testing.T) (edge, cloud *websocket.Conn) {
 	t.Helper()
 	accepted := make(chan *websocket.Conn, 1)
 	upgrader := websocket.Upgrader{Subprotocols: []string{Subprotocol}}
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			t.Error(err)
 		}
 		accepted <- ws
 	}))
+	srv.Listener = watchedListener{srv.Listener}
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	dialer := websocket.Dialer{
+		NetDial: func(network, address string) (net.Conn, error) {
+			c, err := net.Dial(network, address)
+			if err != nil {
+				return nil, err
+			}
+			return Watch(c), nil
+		},
 		TLSClientConfig: srv.Client().Transport.(*http.Transport).TLSClientConfig,
 		Subprotocols:    []string{Subprotocol}, WriteBufferSize: WriteBufferSize,
 	}
@@ -234,7 +254,7 @@ func TestConnReadTimeout(t *testing.T) {
 func TestConnKeepAlive(t *testing.T) {
 	t.Parallel()
 	edge, ws := dialRaw(t)
-	cloud := NewConn(ws, Timing{PingInterval: 10 * time.Millisecond, ReadTimeout: 2 * time.Second, WriteTimeout: time.Minute}, testMaxPayload)
+	cloud := NewConn(ws, Timing{PingInterval: 10 * time.Millisecond, ReadTimeout: 2 * time.Second, WriteTimeout: time.Minute, AnswerTimeout: time.Minute}, testMaxPayload)
 	ctx, cancel := context.WithCancel(context.Background())
 	alive := make(chan error, 1)
 	go func() { alive <- cloud.KeepAlive(ctx) }()

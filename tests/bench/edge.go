@@ -62,6 +62,7 @@ func (e *edge) run(ctx context.Context) error {
 	defer reader.Wait()
 	defer conn.Close(tunnel.CloseNormal, "")
 	defer cancel()
+	reader.Go(func() { _ = conn.KeepAlive(ctx) })
 	reader.Go(func() {
 		defer cancel()
 		for {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/auth"
@@ -45,6 +46,10 @@ type Config struct {
 	// Speed is how many seconds of the clip are sent in one second; default 1. Timestamps stay at clip rate, and so
 	// do the times in sender reports, which thus run ahead of the clock.
 	Speed float64
+
+	// WrapAfter lets all RTP timestamps run over 32 bits so much clip time after the start; by default they begin
+	// anywhere (RFC 3550, 5.1).
+	WrapAfter time.Duration
 }
 
 // Camera is one running camera.
@@ -113,7 +118,7 @@ func Start(cfg Config) (*Camera, error) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	c.player = newPlayer(c.stream, cfg.Clip, cfg.Speed)
+	c.player = newPlayer(c.stream, cfg.Clip, cfg.Speed, cfg.WrapAfter)
 	c.wait.Go(func() { c.player.run(ctx) })
 	return c, nil
 }
@@ -193,6 +198,9 @@ func (c *Camera) Stall() { c.player.stalled.Store(true) }
 // Resume ends a stall. Sequence numbers go on where they were and timestamps where they would have been, from
 // the next random access point on.
 func (c *Camera) Resume() { c.player.stalled.Store(false) }
+
+// Jump sets the clock of all RTP timestamps forward, or back, between two packets of a session that goes on.
+func (c *Camera) Jump(d time.Duration) { c.player.jump.Add(int64(d)) }
 
 // Drop makes the camera lose its next n RTP packets: their sequence numbers are missing, as if the network
 // had lost them.

@@ -412,3 +412,30 @@ func TestManyCameras(t *testing.T) {
 		receive(t, view(t, cam, gortsplib.TransportTCP).packets[0])
 	}
 }
+
+// TestTimestamps lets them wrap and jump: the difference of two that follow on each other says so, and frames go on.
+func TestTimestamps(t *testing.T) {
+	const frame = 3600
+	cam := start(t, Config{Speed: 5, WrapAfter: 5 * time.Second})
+	v := view(t, cam, gortsplib.TransportTCP)
+	_, last := v.unit(t)
+	for wrapped := false; !wrapped; {
+		_, timestamp := v.unit(t)
+		if timestamp-last != frame {
+			t.Fatalf("%d ticks from one to the next", timestamp-last)
+		}
+		wrapped = timestamp < last
+		last = timestamp
+	}
+	for _, jump := range []time.Duration{time.Hour, -2 * time.Hour} {
+		cam.Jump(jump)
+		for jumped := false; !jumped; {
+			_, timestamp := v.unit(t)
+			step := int32(timestamp - last)
+			if jumped = step != frame; jumped && step != frame+int32(ticks(jump, 90000)) {
+				t.Fatalf("%d ticks from one to the next", step)
+			}
+			last = timestamp
+		}
+	}
+}

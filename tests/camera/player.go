@@ -30,6 +30,7 @@ type player struct {
 	next    atomic.Pointer[Clip] // to switch to, or nil
 	stalled atomic.Bool
 	drop    atomic.Int64 // RTP packets still to be lost
+	jump    atomic.Int64 // time.Duration that RTP timestamps are off
 }
 
 // playerTrack is the state of one track.
@@ -48,16 +49,20 @@ type playerTrack struct {
 	octets    uint32
 }
 
-func newPlayer(stream *gortsplib.ServerStream, clip *Clip, speed float64) *player {
+func newPlayer(stream *gortsplib.ServerStream, clip *Clip, speed float64, wrapAfter time.Duration) *player {
 	p := &player{stream: stream, speed: speed, start: time.Now()}
 	stats := stream.Stats()
 	for i, media := range stream.Desc.Medias {
+		timestamp := rand.Uint32()
+		if wrapAfter > 0 {
+			timestamp = -uint32(ticks(wrapAfter, clip.Tracks[i].Format.ClockRate()))
+		}
 		p.tracks = append(p.tracks, &playerTrack{
 			track:     clip.Tracks[i],
 			media:     media,
 			ssrc:      stats.Medias[media].Formats[media.Formats[0]].LocalSSRC,
 			sequence:  uint16(rand.Uint32()),
-			timestamp: rand.Uint32(),
+			timestamp: timestamp,
 		})
 	}
 	p.lead = p.tracks[max(0, slices.IndexFunc(clip.Tracks, (*Track).IsVideo))]
@@ -126,7 +131,8 @@ func (p *player) switchClip(clip *Clip, at time.Duration) {
 // session is too slow, which gortsplib closes itself.
 func (p *player) send(t *playerTrack, unit *Unit) {
 	pts := t.pts()
-	timestamp := t.timestamp + uint32(ticks(t.base, t.track.Format.ClockRate())+unit.PTS)
+	rate := t.track.Format.ClockRate()
+	timestamp := t.timestamp + uint32(ticks(t.base, rate)+unit.PTS+ticks(time.Duration(p.jump.Load()), rate))
 	for _, shared := range unit.packets {
 		pkt := *shared
 		pkt.PayloadType = t.track.Format.PayloadType()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/kubeedge/beehive/pkg/core"
 	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
@@ -20,6 +21,8 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/config"
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 )
@@ -37,10 +40,20 @@ type Option func(*options)
 
 type options struct {
 	credentials Credentials
+	reviewer    viewerauth.Reviewer
+	outputs     output.Registry
 }
 
 // WithCredentials replaces the PEM files of the configuration.
 func WithCredentials(c Credentials) Option { return func(o *options) { o.credentials = c } }
+
+// WithOutput adds a way to read streams, or replaces the one of that name: for whoever records, decodes or forwards them.
+func WithOutput(name string, f output.Factory) Option {
+	return func(o *options) { o.outputs[name] = f }
+}
+
+// WithReviewer gives the API server that knows viewers and their rights. Without it only authentication none works.
+func WithReviewer(r viewerauth.Reviewer) Option { return func(o *options) { o.reviewer = r } }
 
 // New configures the module.
 func New(c *v1alpha1.CloudDataStream, options ...Option) *CloudDataStream {
@@ -68,10 +81,25 @@ func (c *CloudDataStream) Start() {
 	reporter := newStatusReporter(srv.streams, sendStates)
 	receiver.Go(func() { receive(ctx, srv, reporter) })
 	receiver.Go(func() { reporter.run(ctx) })
-	if err := srv.ListenAndServe(ctx); err != nil {
-		klog.ErrorS(err, "CloudDataStream ended")
+	for ctx.Err() == nil {
+		if err := srv.ListenAndServe(ctx); err != nil {
+			klog.ErrorS(err, "CloudDataStream cannot serve, it is tried again", "after", serveAgain)
+			pause(ctx, serveAgain)
+		}
 	}
 	receiver.Wait()
+}
+
+// serveAgain is how long the module waits when it could not serve: a port may be held by a process that is just ending.
+const serveAgain = 2 * time.Second
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // receive takes directories from the controller until the module's channel is closed.
@@ -109,7 +137,7 @@ type Server struct {
 
 // NewServer makes the servers. report is called, from any goroutine, with what nodes say they run.
 func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report), opts ...Option) *Server {
-	o := options{credentials: fileCredentials{cfg.Tunnel}}
+	o := options{credentials: fileCredentials{cfg.Tunnel}, outputs: outputs()}
 	for _, apply := range opts {
 		apply(&o)
 	}
@@ -117,6 +145,7 @@ func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report), op
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := newMetrics(reg)
 	streams := newStreamServer(cfg, m, reg)
+	streams.reviewer, streams.registry = o.reviewer, o.outputs
 	reg.MustRegister(newGOPCollector(streams))
 	return &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg.Tunnel, o.credentials, streams, report, m)}
 }
@@ -126,6 +155,18 @@ func (s *Server) Apply(d assignment.NodeDirectory) { s.streams.apply(d) }
 
 // Synced tells that every node's directory has been applied once: what is not there now does not exist.
 func (s *Server) Synced() { s.streams.setSynced() }
+
+// Routes returns the method and path of everything that viewers may ask for, as "GET /streams". POST …/ticket is not among them: the
+// guard in front of the routes answers it.
+func (s *Server) Routes() []string {
+	var routes []string
+	for _, ws := range s.streams.container().RegisteredWebServices() {
+		for _, r := range ws.Routes() {
+			routes = append(routes, r.Method+" "+r.Path)
+		}
+	}
+	return routes
+}
 
 // ListenAndServe opens both ports and serves until ctx ends.
 func (s *Server) ListenAndServe(ctx context.Context) error {
@@ -144,8 +185,12 @@ func (s *Server) ListenAndServe(ctx context.Context) error {
 
 // Serve serves edges and viewers on these listeners until ctx ends. One that fails ends the other.
 func (s *Server) Serve(ctx context.Context, tunnels, viewers net.Listener) error {
-	if s.cfg.Stream.Authentication == v1alpha1.AuthenticationNone {
+	switch {
+	case s.cfg.Stream.Authentication == v1alpha1.AuthenticationNone:
 		klog.InfoS("WARNING: viewers are not authenticated; whoever reaches the port can watch and control every stream", "listen", viewers.Addr().String())
+	case s.cfg.Stream.CertFile == "" && !v1alpha1.IsLoopback(s.cfg.Stream.Listen):
+		klog.InfoS("WARNING: viewers' tokens are not encrypted; set tlsStreamCertFile, or see that only a proxy with TLS reaches the port",
+			"listen", viewers.Addr().String())
 	}
 	klog.InfoS("CloudDataStream serves", "tunnels", tunnels.Addr().String(), "viewers", viewers.Addr().String())
 	ctx, cancel := context.WithCancel(ctx)

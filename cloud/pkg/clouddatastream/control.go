@@ -17,14 +17,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
+	"github.com/kubeedge/datastream/pkg/apis/streamrules"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
 const maxControlBody = 4 << 10
 
+// Parts of a stream's URL, as details.kind of a refusal names them.
+const (
+	kindNode = "node"
+	kindRule = "rule"
+	kindPath = "path"
+)
+
 // controlRequest is the body of a POST to a stream's URL.
 type controlRequest struct {
 	Action string `json:"action"`
+}
+
+// controlAnswer shows that a control call was taken, though the edge may not have followed yet.
+type controlAnswer struct {
+	// Desired is what the edge is asked for now. A stream that nobody wants stays at stop, paused or not.
+	Desired tunnel.Action `json:"desired"`
+	output.Status
 }
 
 func (s *StreamServer) handleControl(req *restful.Request, resp *restful.Response) {
@@ -42,29 +59,49 @@ func (s *StreamServer) handleControl(req *restful.Request, resp *restful.Respons
 		return
 	}
 	if err := video.Control(body.Action); err != nil {
-		s.refuse(w, err)
+		s.refuse(w, video, err)
 		return
 	}
-	klog.InfoS("Control", "stream", video.key.String(), "action", body.Action)
+	klog.InfoS("Control", "stream", video.key.String(), "action", body.Action, "user", viewerauth.From(req.Request.Context()).User())
 	status, _ := video.Status()
-	writeJSON(w, status)
+	writeJSON(w, controlAnswer{video.asked(), status})
+}
+
+// asked returns what the edge is asked for now.
+func (v *VideoSession) asked() tunnel.Action {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.action
 }
 
 // refuse answers a viewer or a control call that cannot be served.
-func (s *StreamServer) refuse(w http.ResponseWriter, err error) {
+func (s *StreamServer) refuse(w http.ResponseWriter, video *VideoSession, err error) {
 	switch {
 	case errors.Is(err, errTooMany):
-		w.Header().Set("Retry-After", retryAfter)
-		writeStatus(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, err.Error())
+		writeRetry(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, err.Error(),
+			metav1.StatusDetails{Kind: kindPath, Name: video.key.Path})
 	case errors.Is(err, errRemoved):
-		writeStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, err.Error())
+		writeStatusDetails(w, http.StatusNotFound, metav1.StatusReasonNotFound, err.Error(),
+			&metav1.StatusDetails{Kind: kindPath, Name: video.key.Path, Group: streamrules.GroupName})
 	case errors.Is(err, errCannotCarry):
 		writeStatus(w, http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, err.Error())
 	case errors.Is(err, errStopped):
 		writeStatus(w, http.StatusConflict, metav1.StatusReasonConflict, err.Error()+`; {"action": "start"} starts it`)
+	case errors.Is(err, output.ErrUnknownFormat):
+		writeStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, fmt.Sprintf("%v, or %q", err, formatState))
 	default:
 		writeStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
 	}
+}
+
+// unavailable answers a viewer that has waited in vain. The details say which part of the URL it is about: the node that is not
+// connected, or else the path whose camera sends nothing.
+func (s *StreamServer) unavailable(w http.ResponseWriter, video *VideoSession, err error) {
+	details := metav1.StatusDetails{Kind: kindPath, Name: video.key.Path}
+	if status, _ := video.Status(); status.State == stateAway {
+		details.Kind, details.Name = kindNode, video.key.Node
+	}
+	writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error(), details)
 }
 
 // lookup returns the stream, or answers with which part of its name is unknown and what there is instead.
@@ -86,22 +123,22 @@ func (s *StreamServer) lookup(w http.ResponseWriter, key tunnel.StreamKey) *Vide
 	var kind, name, message string
 	switch {
 	case !synced:
-		w.Header().Set("Retry-After", retryAfter)
-		writeStatus(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "rules have not been received yet")
+		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "rules have not been received yet",
+			metav1.StatusDetails{Kind: kindRule, Name: key.Rule})
 		return nil
 	case !node:
-		kind, name = "node", key.Node
+		kind, name = kindNode, key.Node
 		message = fmt.Sprintf("no StreamRule has a target on node %.253q", key.Node)
 	case len(paths) == 0:
-		kind, name = "rule", key.Rule
+		kind, name = kindRule, key.Rule
 		message = fmt.Sprintf("no StreamRule %.253q in namespace %.63q has a target on node %s", key.Rule, key.Namespace, key.Node)
 	default:
-		kind, name = "path", key.Path
+		kind, name = kindPath, key.Path
 		message = fmt.Sprintf("StreamRule %s has no target with path %.512q on node %s; it has %s",
 			key.Rule, key.Path, key.Node, strings.Join(paths[:min(len(paths), 10)], ", "))
 	}
 	writeStatusDetails(w, http.StatusNotFound, metav1.StatusReasonNotFound, message,
-		&metav1.StatusDetails{Kind: kind, Name: name, Group: "streamrules.kubeedge.io"})
+		&metav1.StatusDetails{Kind: kind, Name: name, Group: streamrules.GroupName})
 	return nil
 }
 

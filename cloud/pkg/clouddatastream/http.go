@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +18,12 @@ import (
 	"github.com/emicklei/go-restful/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
+
+	"github.com/kubeedge/datastream/pkg/apis/streamrules"
 )
+
+// retryAfterSeconds is what a refused viewer is asked to wait.
+const retryAfterSeconds = 5
 
 // serve runs srv until ctx ends. Connections that were hijacked are not its business.
 func serve(ctx context.Context, srv *http.Server, run func() error) error {
@@ -77,6 +83,13 @@ func writeStatusDetails(w http.ResponseWriter, code int, reason metav1.StatusRea
 		status.Status = metav1.StatusSuccess
 	}
 	_ = json.NewEncoder(w).Encode(&status) // the viewer may be gone
+}
+
+// writeRetry answers with when to ask again, as a header for everybody and in the details for Kubernetes' clients.
+func writeRetry(w http.ResponseWriter, code int, reason metav1.StatusReason, message string, details metav1.StatusDetails) {
+	w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+	details.Group, details.RetryAfterSeconds = streamrules.GroupName, retryAfterSeconds
+	writeStatusDetails(w, code, reason, message, &details)
 }
 
 // refusalLog writes one line for each peer and reason, not one for each of its tries.

@@ -129,9 +129,11 @@ func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) err
 		v.flowing = v.flowing && u.Sequence == v.sequence+1
 		v.resumed = false
 	}
+	v.missing = v.missing || u.Sequence != v.sequence+1
 	v.sequence = u.Sequence
 	lead := media.Lead(v.tracks).ID
-	if !v.flowing {
+	resumes := !v.flowing
+	if resumes {
 		if u.Track != lead || !u.RandomAccess {
 			return nil
 		}
@@ -141,6 +143,12 @@ func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) err
 	mapped, err := v.timeline.Map(u, now)
 	if err != nil {
 		return fmt.Errorf("%w: %w", tunnel.ErrMalformed, err)
+	}
+	// From here on it is about what outputs get, not about the source's clock.
+	mapped.Discontinuity = false
+	if u.Track == lead {
+		mapped.Discontinuity = u.RandomAccess && (resumes || v.missing) && !v.lastUnit.IsZero()
+		v.missing = false
 	}
 	if now.Sub(v.lastUnit) >= stallTime {
 		v.notify()

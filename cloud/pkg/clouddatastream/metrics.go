@@ -7,10 +7,11 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are the module's own; outputs have theirs.
 type metrics struct {
-	tunnels prometheus.Gauge
-	viewers *prometheus.GaugeVec // by output
-	units   prometheus.Counter
-	bytes   prometheus.Counter
+	tunnels    prometheus.Gauge
+	handshakes *prometheus.CounterVec // by outcome
+	viewers    *prometheus.GaugeVec   // by output
+	units      prometheus.Counter
+	bytes      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -19,11 +20,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		tunnels: prometheus.NewGauge(prometheus.GaugeOpts(opts("tunnels", "Tunnels that are connected."))),
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts(opts("handshakes_total",
+			"TLS handshakes that edges began, by outcome: admitted at once, delayed to spread them, refused with 503, dropped.")), []string{"outcome"}),
 		viewers: prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("viewers", "Viewers, by output.")), []string{"output"}),
 		units:   prometheus.NewCounter(prometheus.CounterOpts(opts("received_units_total", "Access units received from edges."))),
 		bytes:   prometheus.NewCounter(prometheus.CounterOpts(opts("received_bytes_total", "Payload bytes received from edges."))),
 	}
-	reg.MustRegister(m.tunnels, m.viewers, m.units, m.bytes)
+	reg.MustRegister(m.tunnels, m.handshakes, m.viewers, m.units, m.bytes)
 	return m
 }
 

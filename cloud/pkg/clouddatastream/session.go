@@ -15,8 +15,9 @@ import (
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
-// ackInterval is how often, at most, the edge hears what has reached the cloud.
-const ackInterval = 200 * time.Millisecond
+// ackInterval is how often, at most, the edge hears what has reached the cloud. Its congestion control sees the path
+// through these.
+const ackInterval = 50 * time.Millisecond
 
 // Session is the cloud end of one tunnel. One goroutine reads, one writes, one pings.
 type Session struct {
@@ -28,8 +29,6 @@ type Session struct {
 	mu      sync.Mutex
 	desired tunnel.Desired
 	told    bool // desired has been written
-	ack     tunnel.Ack
-	acked   uint64 // bytes in the last ack that was written
 	wake    chan struct{}
 }
 
@@ -73,9 +72,7 @@ func (s *Session) run(ctx context.Context) error {
 		switch {
 		case err != nil:
 		case u != nil:
-			now := time.Now()
-			s.received(u.Sequence, len(u.Payload), now)
-			err = s.video.write(s, u, now)
+			err = s.video.write(s, u, time.Now())
 		default:
 			s.handle(m)
 		}
@@ -121,26 +118,30 @@ func (s *Session) setDesired(d tunnel.Desired) {
 	}
 }
 
-func (s *Session) received(sequence uint64, size int, now time.Time) {
-	s.mu.Lock()
-	s.ack.Sequence = max(s.ack.Sequence, sequence)
-	s.ack.Bytes += uint64(size)
-	s.ack.Received = now.UnixMicro()
-	s.mu.Unlock()
-}
-
-// write tells the edge what is desired whenever that changes, and acknowledges what came.
+// write sends what is desired as soon as that changes, and acknowledgements while payload arrives, until ctx ends.
 func (s *Session) write(ctx context.Context) error {
-	ticker := time.NewTicker(ackInterval)
-	defer ticker.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	<-pause.C
+	resting := false // an acknowledgement was sent less than ackInterval ago
 	for {
+		arrival := s.conn.Arrival()
+		if resting {
+			arrival = nil
+		}
+		ack := false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticker.C:
 		case <-s.wake:
+		case <-arrival:
+			ack, resting = true, true
+			pause.Reset(ackInterval)
+		case <-pause.C:
+			resting = false
+			continue
 		}
-		for _, m := range s.pending() {
+		for _, m := range s.pending(ack) {
 			if err := s.conn.WriteMessage(m); err != nil {
 				return err
 			}
@@ -148,7 +149,7 @@ func (s *Session) write(ctx context.Context) error {
 	}
 }
 
-func (s *Session) pending() []tunnel.Message {
+func (s *Session) pending(ack bool) []tunnel.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []tunnel.Message
@@ -157,10 +158,9 @@ func (s *Session) pending() []tunnel.Message {
 		d := s.desired
 		out = append(out, &d)
 	}
-	if s.ack.Bytes != s.acked {
-		s.acked = s.ack.Bytes
-		a := s.ack
-		out = append(out, &a)
+	if ack {
+		bytes, sequence := s.conn.Arrived()
+		out = append(out, &tunnel.Ack{Sequence: sequence, Bytes: bytes, Received: time.Now().UnixMicro()})
 	}
 	return out
 }

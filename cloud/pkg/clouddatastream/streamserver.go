@@ -6,9 +6,12 @@ package clouddatastream
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +25,7 @@ import (
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/player"
+	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/tunnel"
@@ -32,7 +36,6 @@ const (
 	defaultFormat    = "mp4"
 	formatMSE        = "mse"
 	formatState      = "state" // not an output: the stream's status as JSON
-	retryAfter       = "5"     // seconds
 )
 
 // StreamServer is where viewers connect. It holds the VideoSessions, one for each target there is.
@@ -40,6 +43,7 @@ type StreamServer struct {
 	cfg      v1alpha1.StreamServer
 	session  videoSessionConfig
 	registry output.Registry
+	reviewer viewerauth.Reviewer // of viewers, unless authentication is none
 	metrics  *metrics
 	gatherer http.Handler // of /metrics
 
@@ -75,6 +79,11 @@ func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.
 
 // Serve accepts viewers on l until ctx ends, and returns when all of them have left.
 func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
+	handler, tlsConfig, err := s.door()
+	if err != nil {
+		l.Close()
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.viewers.Wait()
 	defer func() {
@@ -84,13 +93,13 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 		}
 	}()
 	srv := &http.Server{
-		Handler:           s.container(),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       boundBacklog,
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}, // outputs take connections over
+		TLSConfig:         tlsConfig,
 		ErrorLog:          newRefusalLog().logger(),
 	}
 	return serve(ctx, srv, func() error {
@@ -115,6 +124,37 @@ func (s *StreamServer) tick(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// door is all routes behind the guard, and what the guard wants of TLS.
+func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
+	cfg := viewerauth.Config{
+		TicketKeyFile:   s.cfg.TicketKeyFile,
+		TicketLifetime:  s.cfg.TicketLifetime.Duration,
+		RecheckInterval: s.cfg.RecheckInterval.Duration,
+	}
+	if s.cfg.Authentication != v1alpha1.AuthenticationNone {
+		if cfg.Reviewer = s.reviewer; cfg.Reviewer == nil {
+			return nil, nil, fmt.Errorf("authentication is %q, and there is no API server to ask", s.cfg.Authentication)
+		}
+	}
+	guard, err := viewerauth.New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}} // outputs take connections over
+	if s.cfg.ClientCAFile != "" {
+		pem, err := os.ReadFile(s.cfg.ClientCAFile)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the CA of viewers: %w", err)
+		}
+		tlsConfig.ClientCAs = x509.NewCertPool()
+		if !tlsConfig.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, nil, fmt.Errorf("reading the CA of viewers: no certificate in %s", s.cfg.ClientCAFile)
+		}
+		tlsConfig.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return guard.Wrap(s.container()), tlsConfig, nil
 }
 
 func (s *StreamServer) container() *restful.Container {
@@ -207,15 +247,9 @@ func (s *StreamServer) setSynced() {
 	s.mu.Unlock()
 }
 
+// keyOf is the stream that the guard has let the caller to. The router's parameters are not asked: they could say otherwise.
 func keyOf(req *restful.Request) tunnel.StreamKey {
-	key := tunnel.StreamKey{
-		Node: req.PathParameter("node"), Namespace: req.PathParameter("namespace"),
-		Rule: req.PathParameter("rule"), Path: "/" + req.PathParameter("path"),
-	}
-	if key.Namespace == "" {
-		key.Namespace = defaultNamespace
-	}
-	return key
+	return viewerauth.From(req.Request.Context()).Stream
 }
 
 func (s *StreamServer) handleView(req *restful.Request, resp *restful.Response) {
@@ -230,7 +264,7 @@ func (s *StreamServer) handleView(req *restful.Request, resp *restful.Response) 
 	case websocket.IsWebSocketUpgrade(r):
 		format = formatMSE
 	case strings.Contains(r.Header.Get("Accept"), "text/html"):
-		s.handlePage(w)
+		s.handlePage(w, r)
 		return
 	default:
 		format = defaultFormat
@@ -254,27 +288,30 @@ func (s *StreamServer) view(w http.ResponseWriter, r *http.Request, video *Video
 	defer s.viewers.Done()
 	viewer, detach, err := video.Attach(format)
 	if err != nil {
-		s.refuse(w, err)
+		s.refuse(w, video, err)
 		return
 	}
 	defer detach()
 	// A WebSocket is told what is going on; everybody else wants bytes or a reason.
 	if !websocket.IsWebSocketUpgrade(r) {
 		err := video.wait(r.Context(), viewer, s.cfg.WaitTimeout.Duration)
-		if errors.Is(err, errCannotCarry) {
-			s.refuse(w, err)
+		if errors.Is(err, errCannotCarry) || errors.Is(err, errRemoved) {
+			s.refuse(w, video, err)
 			return
 		}
 		if err != nil {
-			w.Header().Set("Retry-After", retryAfter)
-			writeStatus(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error())
+			s.unavailable(w, video, err)
 			return
 		}
 	}
 	viewer.ServeHTTP(w, r)
 }
 
-func (s *StreamServer) handlePage(w http.ResponseWriter) {
+func (s *StreamServer) handlePage(w http.ResponseWriter, r *http.Request) {
+	if err := viewerauth.From(r.Context()).SetCookie(w, s.cfg.CertFile != ""); err != nil {
+		writeStatus(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
@@ -290,9 +327,24 @@ type listed struct {
 	output.Status
 }
 
-func (s *StreamServer) handleList(w http.ResponseWriter, _ *http.Request) {
+// handleList answers with the streams of the namespaces in which the caller may list rules.
+func (s *StreamServer) handleList(w http.ResponseWriter, r *http.Request) {
+	all := s.all()
+	namespaces := make([]string, len(all))
+	for i, v := range all {
+		namespaces[i] = v.key.Namespace
+	}
+	visible, err := viewerauth.From(r.Context()).Visible(r.Context(), namespaces)
+	if err != nil {
+		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "the API server cannot be asked what you may see",
+			metav1.StatusDetails{Kind: "streamrules"})
+		return
+	}
 	list := []listed{}
-	for _, v := range s.all() {
+	for _, v := range all {
+		if !visible[v.key.Namespace] {
+			continue
+		}
 		status, _ := v.Status()
 		list = append(list, listed{viewerURL(v.key), status})
 	}

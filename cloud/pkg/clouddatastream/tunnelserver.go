@@ -32,6 +32,9 @@ const (
 	nodeOrganization     = "system:nodes"
 )
 
+// requestTimeout bounds, one after the other, a TLS handshake, a request and its answer.
+const requestTimeout = 10 * time.Second
+
 // credentialsInterval is how often credentials that are not there yet are looked for.
 const credentialsInterval = time.Second
 
@@ -45,6 +48,7 @@ type TunnelServer struct {
 	refusals *refusalLog
 	upgrader websocket.Upgrader
 
+	admission   *admission
 	credentials Credentials
 
 	sessions sync.WaitGroup
@@ -56,9 +60,10 @@ func newTunnelServer(cfg v1alpha1.TunnelServer, credentials Credentials, streams
 	return &TunnelServer{
 		cfg: cfg, timing: tunnel.DefaultTiming, streams: streams, report: report, metrics: m,
 		refusals: newRefusalLog(), credentials: credentials,
+		admission: newAdmission(cfg.HandshakesPerSecond, cfg.HandshakeBurst, m),
 		upgrader: websocket.Upgrader{
 			Subprotocols:     []string{tunnel.Subprotocol},
-			HandshakeTimeout: 10 * time.Second,
+			HandshakeTimeout: requestTimeout,
 			WriteBufferSize:  4 << 10, // only control messages go this way
 		},
 		nodes: make(map[string]*assignment.Report),
@@ -76,15 +81,17 @@ func (t *TunnelServer) Serve(ctx context.Context, l net.Listener) error {
 	defer t.sessions.Wait()
 	defer cancel()
 	srv := &http.Server{
-		Handler:           t.container(),
-		TLSConfig:         tlsConfig,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          t.refusals.logger(),
+		Handler:        t.admission.guard(t.container()),
+		TLSConfig:      tlsConfig,
+		ReadTimeout:    requestTimeout,
+		WriteTimeout:   requestTimeout,
+		MaxHeaderBytes: 16 << 10,
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ConnContext:    withTicket,
+		ErrorLog:       t.refusals.logger(),
 	}
-	return serve(ctx, srv, func() error { return srv.ServeTLS(l, "", "") })
+	srv.SetKeepAlivesEnabled(false) // edges ask once, and a ticket is for one request
+	return serve(ctx, srv, func() error { return srv.ServeTLS(tunnelListener{l}, "", "") })
 }
 
 func (t *TunnelServer) container() *restful.Container {
@@ -96,7 +103,7 @@ func (t *TunnelServer) container() *restful.Container {
 
 // tlsConfig waits until there are credentials, and then asks for them anew for each handshake, since they rotate.
 func (t *TunnelServer) tlsConfig(ctx context.Context) (*tls.Config, error) {
-	load := func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	load := func() (*tls.Config, error) {
 		ca, cert, err := t.credentials.Load()
 		if err != nil {
 			return nil, fmt.Errorf("loading the tunnel server's credentials: %w", err)
@@ -112,9 +119,14 @@ func (t *TunnelServer) tlsConfig(ctx context.Context) (*tls.Config, error) {
 	retry := time.NewTicker(credentialsInterval)
 	defer retry.Stop()
 	for said := false; ; {
-		cfg, err := load(nil)
+		cfg, err := load()
 		if err == nil {
-			cfg.GetConfigForClient = load
+			cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				if err := t.admission.enter(hello); err != nil {
+					return nil, err
+				}
+				return load()
+			}
 			return cfg, nil
 		}
 		if !said {
@@ -187,7 +199,10 @@ func (t *TunnelServer) handleTunnel(req *restful.Request, resp *restful.Response
 }
 
 func (t *TunnelServer) serveTunnel(ctx context.Context, conn *tunnel.Conn, video *VideoSession) {
+	// Pings are life, but no hello.
+	late := time.AfterFunc(t.timing.ReadTimeout, func() { _ = conn.Close(tunnel.CloseMalformed, "no hello in time") })
 	s, err := acceptSession(conn, video)
+	late.Stop()
 	if err != nil {
 		klog.InfoS("Tunnel refused", "stream", video.key.String(), "err", err)
 		_ = conn.Close(tunnel.CloseCode(err), err.Error())

@@ -60,6 +60,7 @@ type VideoSession struct {
 	sequence   uint64 // of the newest unit
 	resumed    bool   // the next unit is the first of its session
 	flowing    bool   // units follow on each other; false: wait for a random access point
+	missing    bool   // units are missing since the newest one of the lead
 	lastUnit   time.Time
 	outputs    map[string]*attached
 	viewers    int

@@ -393,3 +393,85 @@ func TestRemoved(t *testing.T) {
 		t.Errorf("tunnel of a removed target: %v", err)
 	}
 }
+
+// marks are the sequence numbers of the units that are told not to follow on the one before.
+func (r *recorder) marks() []uint64 {
+	var s []uint64
+	for _, u := range r.units {
+		if u.Discontinuity {
+			s = append(s, u.Sequence)
+		}
+	}
+	return s
+}
+
+// Outputs are told where units do not follow on each other: at random access points only, and not at the very first.
+func TestDiscontinuities(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	first := &media.AccessUnit{Track: 1, Sequence: 9, Discontinuity: true, RandomAccess: true, Payload: []byte{0, 0, 0, 1, 0x65}}
+	if err := r.write(r.tunnel, first, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	r.send(10, 12)
+	want(t, "at the beginning", r.made[0].marks(), nil)
+	r.send(14, 15, 15) // 13 was disposable
+	want(t, "behind a disposable one that was dropped", r.made[0].marks(), nil)
+	r.send(18, 20, 18, 20)
+	want(t, "behind a tail that was dropped", r.made[0].marks(), []uint64{18})
+	r.disconnect(r.tunnel)
+	r.mustConnect(2)
+	r.send(20, 22)
+	want(t, "on another tunnel, but complete", r.made[0].marks(), []uint64{18})
+	r.disconnect(r.tunnel)
+	r.mustConnect(3)
+	r.send(25, 28, 27)
+	want(t, "on another tunnel, with a gap", r.made[0].marks(), []uint64{18, 27})
+	anew := *first
+	anew.Sequence = 29
+	if err := r.write(r.tunnel, &anew, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "from another camera session", r.made[0].marks(), []uint64{18, 27, 29})
+}
+
+// A tunnel is silent for 60 s: viewers stay for the hold time, the newer epoch brings a random access point first, and time has gone on by as
+// much as it did on the wall.
+func TestSilentTunnel(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	r.send(1, 10, 1)
+	last := r.made[0].units[9]
+	since := r.lastUnit
+	const silence = 60 * time.Second
+	for at := time.Duration(0); at < silence; at += time.Second {
+		r.Tick(since.Add(at))
+	}
+	if r.made[0].closed {
+		t.Fatal("the viewer was let go within the hold time")
+	}
+	r.disconnect(r.tunnel)
+	r.mustConnect(2)
+	for seq := uint64(70); seq <= 73; seq++ { // the camera went on: the edge's clock says so
+		u := &media.AccessUnit{
+			Track: 1, Sequence: seq, PTS: last.PTS + int64(silence/time.Second)*90000 + int64(seq-70)*3600, RandomAccess: seq == 71,
+			Payload: []byte{0, 0, 0, 1, 0x41},
+		}
+		if err := r.write(r.tunnel, u, since.Add(silence+time.Duration(seq-70)*40*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, "units", r.made[0].sequences()[10:], []uint64{71, 72, 73})
+	next := r.made[0].units[10]
+	if gap := next.PTS - last.PTS; !next.RandomAccess || gap < 60*90000 || gap > 61*90000 {
+		t.Errorf("the picture goes on %d ticks later, random access %t", gap, next.RandomAccess)
+	}
+	r.Tick(since.Add(silence + time.Second))
+	if r.made[0].closed || r.stallSince != (time.Time{}) {
+		t.Error("the stream still counts as stalled")
+	}
+}

@@ -38,7 +38,7 @@ const (
 	retryMin, retryMax = time.Second, 5 * time.Minute
 )
 
-// restartGrace is how long after the start a status that is there already stays as it is. Until the nodes have dialled
+// restartGrace is how long after the start a status that an earlier process has written stays as it is. Until the nodes have dialled
 // again, everything would be reported as away just because cloudcore was restarted.
 const restartGrace = 10 * time.Second
 
@@ -155,7 +155,7 @@ func (w *statusWriter) syncRule(ctx context.Context, name types.NamespacedName) 
 		return 0, nil
 	}
 	now := w.clock.Now()
-	if rule.Status.ObservedGeneration != 0 {
+	if rule.Status.ObservedGeneration != 0 && w.written[name].IsZero() {
 		if left := w.started.Add(restartGrace).Sub(now); left > 0 {
 			return left, nil
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/kubeedge/datastream/cloud/pkg/certificates"
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
 	"github.com/kubeedge/datastream/cloud/pkg/streamrulecontroller"
+	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
 	datastream "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/client/clientset/versioned"
 )
@@ -77,7 +78,11 @@ func register(file string, d section.Document) error {
 		return fmt.Errorf("making a client for secrets and events: %w", err)
 	}
 	if c.stream.Enable {
-		registerStream(c.stream, kube)
+		reviewer, err := newReviewer(api)
+		if err != nil {
+			return err
+		}
+		registerStream(c.stream, kube, reviewer)
 	}
 	if c.controller.Enable {
 		rules, err := versioned.NewForConfig(api)
@@ -100,9 +105,26 @@ func apiServer(c *v1alpha1.KubeAPIConfig) (*rest.Config, error) {
 	return rest.AddUserAgent(api, "datastream"), nil
 }
 
-func registerStream(c *datastream.CloudDataStream, kube kubernetes.Interface) {
+// What viewers, and whoever tries to be one, may ask of the API server in a second. Most of it is remembered.
+const (
+	reviewQPS   = 100
+	reviewBurst = 200
+)
+
+// newReviewer makes the one who knows viewers. Its client is its own, so that viewers never slow down the rest of cloudcore.
+func newReviewer(api *rest.Config) (viewerauth.Reviewer, error) {
+	api = rest.CopyConfig(api)
+	api.QPS, api.Burst = reviewQPS, reviewBurst
+	client, err := kubernetes.NewForConfig(api)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for reviews of viewers: %w", err)
+	}
+	return viewerauth.NewAPIServer(client), nil
+}
+
+func registerStream(c *datastream.CloudDataStream, kube kubernetes.Interface, reviewer viewerauth.Reviewer) {
 	store := certificates.New(certificates.Files{CA: c.Tunnel.CAFile, Cert: c.Tunnel.CertFile, Key: c.Tunnel.KeyFile}, kube)
-	core.Register(&module{clouddatastream.New(c, clouddatastream.WithCredentials(store)), store})
+	core.Register(&module{clouddatastream.New(c, clouddatastream.WithCredentials(store), clouddatastream.WithReviewer(reviewer)), store})
 }
 
 // module is CloudDataStream with CloudHub's certificates.

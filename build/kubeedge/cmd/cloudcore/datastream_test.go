@@ -45,8 +45,8 @@ func TestNothingIsRegisteredUnlessEnabled(t *testing.T) {
 }
 
 func TestEveryBadFieldIsNamed(t *testing.T) {
-	err := try(t, `modules: {cloudDataStream: {enable: true}, streamRuleController: {enable: true, resendMin: 9s, resendMax: 1s}}`)
-	for _, want := range []string{"modules.cloudDataStream.stream.authentication: Required", "modules.streamRuleController.resendMax: Invalid"} {
+	err := try(t, `modules: {cloudDataStream: {enable: true, stream: {authentication: maybe}}, streamRuleController: {enable: true, resendMin: 9s, resendMax: 1s}}`)
+	for _, want := range []string{"modules.cloudDataStream.stream.authentication: Unsupported value", "modules.streamRuleController.resendMax: Invalid"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}

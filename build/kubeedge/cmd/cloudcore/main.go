@@ -20,7 +20,7 @@ func main() {
 		Command: app.NewCloudCoreCommand(),
 		Min: func() (section.Document, error) {
 			return section.With(v1alpha1.NewMinCloudCoreConfig(), map[string]any{
-				cloudDataStream:      map[string]any{"enable": false, "stream": map[string]any{"authentication": ""}},
+				cloudDataStream:      map[string]any{"enable": false},
 				streamRuleController: map[string]any{"enable": false},
 			})
 		},

@@ -8,6 +8,7 @@ package output
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -92,11 +93,14 @@ func (r Registry) Names() []string {
 	return names
 }
 
+// ErrUnknownFormat is what Find returns for a name that is not in the registry.
+var ErrUnknownFormat = errors.New("unknown format")
+
 // Find returns the factory of that name; the error lists the names that there are.
 func (r Registry) Find(name string) (Factory, error) {
 	f, ok := r[name]
 	if !ok {
-		return nil, fmt.Errorf("unknown format %.32q, want one of %q", name, r.Names())
+		return nil, fmt.Errorf("%w %.32q, want one of %q", ErrUnknownFormat, name, r.Names())
 	}
 	return f, nil
 }

@@ -35,13 +35,21 @@ type TunnelServer struct {
 	KeyFile  string `json:"tlsTunnelPrivateKeyFile"`
 	// MaxPayload bounds one access unit in bytes. Default 8 MiB.
 	MaxPayload int `json:"maxPayload"`
+	// HandshakesPerSecond and HandshakeBurst bound how fast edges are let in: so many at once, then so many a second.
+	// Others wait a while or are sent away. Defaults 100, 200.
+	HandshakesPerSecond int `json:"handshakesPerSecond"`
+	HandshakeBurst      int `json:"handshakeBurst"`
 }
 
 // Authentication is how viewers prove who they are.
 type Authentication string
 
-// AuthenticationNone lets everybody in who reaches the port. It must be written out.
-const AuthenticationNone Authentication = "none"
+const (
+	// AuthenticationKubernetes asks the API server who a viewer is and what it may do.
+	AuthenticationKubernetes Authentication = "kubernetes"
+	// AuthenticationNone lets everybody in who reaches the port. It must be written out.
+	AuthenticationNone Authentication = "none"
+)
 
 // StreamServer is the viewers' side of CloudDataStream.
 type StreamServer struct {
@@ -50,8 +58,19 @@ type StreamServer struct {
 	// CertFile and KeyFile (PEM) turn TLS on for viewers. Both or neither.
 	CertFile string `json:"tlsStreamCertFile,omitempty"`
 	KeyFile  string `json:"tlsStreamPrivateKeyFile,omitempty"`
-	// Authentication has no default: none is the only mode so far and must be written out.
+	// ClientCAFile (PEM) lets viewers in by client certificates that it has signed: the common name is the user, organizations are
+	// its groups. Whoever can have certificates signed by it can be anybody: never KubeEdge's CA of nodes. Needs TLS.
+	ClientCAFile string `json:"tlsStreamClientCAFile,omitempty"`
+	// Authentication is kubernetes (the default) or none. None is for the loopback.
 	Authentication Authentication `json:"authentication"`
+	// ExposeUnauthenticated lets authentication none listen on other addresses too.
+	ExposeUnauthenticated bool `json:"exposeUnauthenticated,omitempty"`
+	// TicketKeyFile holds the key that signs tickets and cookies, at least 32 bytes. Without one they end with the process.
+	TicketKeyFile string `json:"ticketKeyFile,omitempty"`
+	// TicketLifetime is the time in which the holder of a ticket has to begin watching. Default 60s.
+	TicketLifetime metav1.Duration `json:"ticketLifetime"`
+	// RecheckInterval is how often, at most, a viewer's rights are asked for again while it watches. Default 30s.
+	RecheckInterval metav1.Duration `json:"recheckInterval"`
 	// WaitTimeout is how long a new viewer waits for a node or camera that is away. Default 10s.
 	WaitTimeout metav1.Duration `json:"waitTimeout"`
 	// HoldTime is how long viewers stay on a stream that has stalled. Default 60s.
@@ -86,14 +105,20 @@ func NewDefaultCloudDataStream() *CloudDataStream {
 			CertFile:   "/etc/kubeedge/certs/server.crt",
 			KeyFile:    "/etc/kubeedge/certs/server.key",
 			MaxPayload: 8 << 20,
+
+			HandshakesPerSecond: 100,
+			HandshakeBurst:      200,
 		},
 		Stream: StreamServer{
-			Listen:       "127.0.0.1:10005",
-			WaitTimeout:  duration(10 * time.Second),
-			HoldTime:     duration(60 * time.Second),
-			StopGrace:    duration(10 * time.Second),
-			WriteTimeout: duration(10 * time.Second),
-			MaxLag:       duration(3 * time.Second),
+			Listen:          "127.0.0.1:10005",
+			Authentication:  AuthenticationKubernetes,
+			TicketLifetime:  duration(60 * time.Second),
+			RecheckInterval: duration(30 * time.Second),
+			WaitTimeout:     duration(10 * time.Second),
+			HoldTime:        duration(60 * time.Second),
+			StopGrace:       duration(10 * time.Second),
+			WriteTimeout:    duration(10 * time.Second),
+			MaxLag:          duration(3 * time.Second),
 		},
 		Limits: StreamLimits{
 			GOPBytes:    16 << 20,
@@ -112,29 +137,28 @@ func (c *CloudDataStream) Validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	t, s, l := path.Child("tunnel"), path.Child("stream"), path.Child("limits")
 	errs = append(errs, address(t.Child("listen"), c.Tunnel.Listen)...)
-	for _, f := range [...]struct{ name, value string }{
-		{"tlsTunnelCAFile", c.Tunnel.CAFile}, {"tlsTunnelCertFile", c.Tunnel.CertFile}, {"tlsTunnelPrivateKeyFile", c.Tunnel.KeyFile},
+	for _, f := range [...]struct{ name, value, hub string }{
+		{"tlsTunnelCAFile", c.Tunnel.CAFile, "tlsCAFile"}, {"tlsTunnelCertFile", c.Tunnel.CertFile, "tlsCertFile"},
+		{"tlsTunnelPrivateKeyFile", c.Tunnel.KeyFile, "tlsPrivateKeyFile"},
 	} {
 		if f.value == "" {
-			errs = append(errs, field.Required(t.Child(f.name), "a PEM file"))
+			errs = append(errs, field.Required(t.Child(f.name),
+				"the name of a PEM file, by default that of cloudHub."+f.hub+"; where there is no such file, CloudHub's Secret is used"))
 		}
 	}
 	errs = append(errs, atLeast(t.Child("maxPayload"), c.Tunnel.MaxPayload, 64<<10)...)
+	errs = append(errs, atLeast(t.Child("handshakesPerSecond"), c.Tunnel.HandshakesPerSecond, 1)...)
+	errs = append(errs, atLeast(t.Child("handshakeBurst"), c.Tunnel.HandshakeBurst, 1)...)
 	errs = append(errs, address(s.Child("listen"), c.Stream.Listen)...)
 	if (c.Stream.CertFile == "") != (c.Stream.KeyFile == "") {
 		errs = append(errs, field.Invalid(s.Child("tlsStreamCertFile"), c.Stream.CertFile, "a certificate and its key go together: set both or neither"))
 	}
-	switch c.Stream.Authentication {
-	case AuthenticationNone:
-	case "":
-		errs = append(errs, field.Required(s.Child("authentication"), `write "none" to let in everybody who reaches the port`))
-	default:
-		errs = append(errs, field.NotSupported(s.Child("authentication"), c.Stream.Authentication, []string{string(AuthenticationNone)}))
-	}
+	errs = append(errs, c.Stream.validateAuthentication(s)...)
 	for _, d := range [...]struct {
 		name  string
 		value metav1.Duration
 	}{
+		{"ticketLifetime", c.Stream.TicketLifetime}, {"recheckInterval", c.Stream.RecheckInterval},
 		{"waitTimeout", c.Stream.WaitTimeout}, {"holdTime", c.Stream.HoldTime}, {"stopGrace", c.Stream.StopGrace},
 		{"writeTimeout", c.Stream.WriteTimeout}, {"maxLag", c.Stream.MaxLag},
 	} {
@@ -144,6 +168,34 @@ func (c *CloudDataStream) Validate(path *field.Path) field.ErrorList {
 	errs = append(errs, positive(l.Child("gopDuration"), c.Limits.GOPDuration)...)
 	errs = append(errs, atLeast(l.Child("outputBytes"), c.Limits.OutputBytes, 64<<10)...)
 	return append(errs, atLeast(l.Child("viewers"), c.Limits.Viewers, 1)...)
+}
+
+func (s *StreamServer) validateAuthentication(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if s.ClientCAFile != "" && s.CertFile == "" {
+		errs = append(errs, field.Invalid(path.Child("tlsStreamClientCAFile"), s.ClientCAFile, "needs tlsStreamCertFile: client certificates are for TLS"))
+	}
+	mode := path.Child("authentication")
+	switch s.Authentication {
+	case AuthenticationKubernetes:
+		return errs
+	case AuthenticationNone:
+		if !IsLoopback(s.Listen) && !s.ExposeUnauthenticated && address(nil, s.Listen) == nil {
+			errs = append(errs, field.Invalid(mode, s.Authentication,
+				"everybody who reaches "+s.Listen+" could watch and control every stream: listen on the loopback, or set exposeUnauthenticated"))
+		}
+		return errs
+	case "":
+		return append(errs, field.Required(mode, `"kubernetes", or "none" to let in everybody who reaches the port`))
+	default:
+		return append(errs, field.NotSupported(mode, s.Authentication, []Authentication{AuthenticationKubernetes, AuthenticationNone}))
+	}
+}
+
+// IsLoopback says whether only this machine reaches host:port.
+func IsLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 func address(path *field.Path, value string) field.ErrorList {

@@ -53,11 +53,25 @@ func TestCloudValidate(t *testing.T) {
 		{"no files", func(c *CloudDataStream) { c.Tunnel.CAFile, c.Tunnel.CertFile, c.Tunnel.KeyFile = "", "", "" },
 			[]string{"tunnel.tlsTunnelCAFile", "tunnel.tlsTunnelCertFile", "tunnel.tlsTunnelPrivateKeyFile"}},
 		{"payload", func(c *CloudDataStream) { c.Tunnel.MaxPayload = 1000 }, []string{"tunnel.maxPayload"}},
+		{"no handshakes", func(c *CloudDataStream) { c.Tunnel.HandshakesPerSecond, c.Tunnel.HandshakeBurst = 0, 0 },
+			[]string{"tunnel.handshakesPerSecond", "tunnel.handshakeBurst"}},
 		{"stream address", func(c *CloudDataStream) { c.Stream.Listen = "" }, []string{"stream.listen"}},
 		{"certificate alone", func(c *CloudDataStream) { c.Stream.CertFile = "a" }, []string{"stream.tlsStreamCertFile"}},
 		{"key alone", func(c *CloudDataStream) { c.Stream.KeyFile = "a" }, []string{"stream.tlsStreamCertFile"}},
 		{"authentication left out", func(c *CloudDataStream) { c.Stream.Authentication = "" }, []string{"stream.authentication"}},
 		{"unknown authentication", func(c *CloudDataStream) { c.Stream.Authentication = "None" }, []string{"stream.authentication"}},
+		{"no authentication on the network", func(c *CloudDataStream) { c.Stream.Listen = ":10005" }, []string{"stream.authentication"}},
+		{"no authentication on a name", func(c *CloudDataStream) { c.Stream.Listen = "cloud:10005" }, []string{"stream.authentication"}},
+		{"no authentication, forced", func(c *CloudDataStream) { c.Stream.Listen, c.Stream.ExposeUnauthenticated = ":10005", true }, []string{}},
+		{"Kubernetes on the network", func(c *CloudDataStream) {
+			c.Stream.Listen, c.Stream.Authentication = ":10005", AuthenticationKubernetes
+		}, []string{}},
+		{"client certificates without TLS", func(c *CloudDataStream) { c.Stream.ClientCAFile = "a" }, []string{"stream.tlsStreamClientCAFile"}},
+		{"client certificates", func(c *CloudDataStream) {
+			c.Stream.CertFile, c.Stream.KeyFile, c.Stream.ClientCAFile = "a", "b", "c"
+		}, []string{}},
+		{"tickets for ever", func(c *CloudDataStream) { c.Stream.TicketLifetime, c.Stream.RecheckInterval = duration(0), duration(0) },
+			[]string{"stream.ticketLifetime", "stream.recheckInterval"}},
 		{"no durations", func(c *CloudDataStream) {
 			s := &c.Stream
 			s.WaitTimeout, s.HoldTime, s.StopGrace, s.WriteTimeout, s.MaxLag = duration(0), duration(0), duration(0), duration(0), duration(0)
@@ -97,6 +111,8 @@ func TestEdgeValidate(t *testing.T) {
 		{"source times", func(c *EdgeDataStream) { c.Source.StallTimeout, c.Source.HoldTime = duration(0), duration(-1) },
 			[]string{"source.stallTimeout", "source.holdTime"}},
 		{"queue", func(c *EdgeDataStream) { c.Queue = SendQueue{} }, []string{"queue.bytes", "queue.age"}},
+		{"congestion", func(c *EdgeDataStream) { c.Congestion = Congestion{} }, []string{"congestion.latency", "congestion.headWait", "congestion.backlog"}},
+		{"the system's congestion control", func(c *EdgeDataStream) { c.Congestion.LossControl = nil }, []string{}},
 		{"disabled", func(c *EdgeDataStream) { *c = EdgeDataStream{} }, []string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -114,6 +130,17 @@ func TestValidateNamesThePlace(t *testing.T) {
 	modules := field.NewPath("modules")
 	checkFields(t, cloud.Validate(modules.Child("cloudDataStream")), []string{"modules.cloudDataStream.limits.viewers"})
 	checkFields(t, edge.Validate(modules.Child("edgeDataStream")), []string{"modules.edgeDataStream.queue.bytes"})
+}
+
+// Where our field has the value of CloudHub's, the message says so: that is the one to be seen in the file.
+func TestEmptyFileNamesCloudHubsField(t *testing.T) {
+	c := validCloud()
+	c.Tunnel.CAFile = ""
+	errs := c.Validate(field.NewPath("modules", "cloudDataStream"))
+	checkFields(t, errs, []string{"modules.cloudDataStream.tunnel.tlsTunnelCAFile"})
+	if errs[0].Type != field.ErrorTypeRequired || !strings.Contains(errs[0].Detail, "cloudHub.tlsCAFile") {
+		t.Errorf("%v does not name cloudHub.tlsCAFile", errs[0])
+	}
 }
 
 // What a section of YAML leaves out keeps its default.
@@ -139,7 +166,7 @@ func TestFieldNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(b)) {
-			if name := strings.TrimSpace(line); name[0] < 'a' || name[0] > 'z' {
+			if name := strings.TrimSpace(line); !strings.HasPrefix(name, "- ") && (name[0] < 'a' || name[0] > 'z') {
 				t.Errorf("%q has no name of its own", name)
 			}
 		}

@@ -163,14 +163,15 @@ func TestDuration(t *testing.T) {
 		dts  int64
 		want uint32
 	}{
-		{0, rate / 25},                 // a guess
-		{3000, 3000},                   // the distance
-		{3000, 3000},                   // twice the same time
-		{9000, 6000},                   //
-		{9000 + 20*int64(rate), 6000},  // a pause
-		{12000 + 20*int64(rate), 3000}, //
+		{0, rate / 25},                  // a guess
+		{3000, 3000},                    // the distance
+		{3000, 3000},                    // twice the same time
+		{9000, 6000},                    //
+		{9000 + 20*int64(rate), 6000},   // a pause
+		{12000 + 20*int64(rate), 3000},  //
+		{-32000 - 20*int64(rate), 3000}, // a break, a negative time stands for it
 	} {
-		u := &media.AccessUnit{Track: video.ID, PTS: c.dts, Payload: []byte{0, 0, 0, 1, 0x65}}
+		u := &media.AccessUnit{Track: video.ID, PTS: max(c.dts, -c.dts), Payload: []byte{0, 0, 0, 1, 0x65}, Discontinuity: c.dts < 0}
 		if _, _, s := parseSample(t, fragment(t, m, u)); s.Duration != c.want {
 			t.Errorf("at %d: %d ticks, want %d", c.dts, s.Duration, c.want)
 		}
@@ -195,6 +196,8 @@ func TestContinue(t *testing.T) {
 	h265.ID = video.ID
 	louder := audio
 	louder.Config = []byte{0x11, 0x90}
+	first := video
+	first.ID = 9
 	for _, c := range []struct {
 		name   string
 		tracks []media.Track
@@ -203,8 +206,10 @@ func TestContinue(t *testing.T) {
 		{"same", clip.Tracks, true},
 		{"parameter sets", []media.Track{other, audio}, true},
 		{"codec", []media.Track{h265, audio}, false},
-		{"audio gone", []media.Track{video}, false},
-		{"audio config", []media.Track{video, louder}, false},
+		{"audio gone", []media.Track{video}, true},
+		{"audio config", []media.Track{video, louder}, true},
+		{"video gone", []media.Track{audio}, false},
+		{"another lead", []media.Track{first, video, audio}, false},
 		{"nothing", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -232,6 +237,38 @@ func TestContinue(t *testing.T) {
 	m.Continue(clip.Tracks)
 	if want := media.JoinNALUs([][]byte{video.SPS, video.PPS, {0x65, 1}}); !bytes.Equal(payload(), want) {
 		t.Error("old parameter sets are not in front again")
+	}
+}
+
+// TestTracksComeAndGo: a run has the tracks that it began with, for as long as they are what they were.
+func TestTracksComeAndGo(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	video, audio := clip.Tracks[0], clip.Tracks[1]
+	louder, more := audio, audio
+	louder.Config = []byte{0x11, 0x90}
+	more.ID = 9
+	m := newMuxer(t, clip.Tracks)
+	for _, c := range []struct {
+		tracks        []media.Track
+		same, carried bool
+	}{
+		{[]media.Track{video}, false, false},
+		{[]media.Track{video, audio, more}, false, true},
+		{[]media.Track{video, louder}, false, false},
+		{clip.Tracks, true, true},
+	} {
+		if !m.Continue(c.tracks) {
+			t.Fatal("does not continue")
+		}
+		if got := m.Carries(c.tracks); got != c.same {
+			t.Errorf("carries the same: %v", got)
+		}
+		for id, want := range map[uint8]bool{video.ID: true, audio.ID: c.carried, more.ID: false} {
+			f, err := m.Fragment(&media.AccessUnit{Track: id, Payload: media.JoinNALUs([][]byte{{1}})})
+			if err != nil || (f != nil) != want {
+				t.Errorf("track %d: %d bytes, error %v", id, len(f), err)
+			}
+		}
 	}
 }
 

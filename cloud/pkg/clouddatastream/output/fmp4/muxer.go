@@ -8,6 +8,7 @@ package fmp4
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/fmp4/seekablebuffer"
@@ -19,8 +20,7 @@ import (
 // ErrNoTrack means that none of the tracks can be carried in MP4.
 var ErrNoTrack = errors.New("no track that MP4 can carry")
 
-// Muxer writes the fragments of one run: of units whose tracks do not change, but for their H.264 and H.265
-// parameter sets. It is not safe for concurrent use.
+// Muxer writes the fragments of one run: of what can follow on one initialization segment. It is not safe for concurrent use.
 type Muxer struct {
 	tracks   []*track
 	skipped  []tunnel.SkippedTrack
@@ -75,32 +75,48 @@ func (m *Muxer) MIME() string { return m.mime }
 // Skipped are the tracks that are left out.
 func (m *Muxer) Skipped() []tunnel.SkippedTrack { return m.skipped }
 
-// Continue takes over tracks that differ from those before only in H.264 and H.265 parameter sets, and says
-// whether they do. If so the fragments go on for those who have the initialization segment already: from here on the
-// parameter sets are also in front of each random access unit, where decoders take them from.
+// Continue takes over the tracks of a stream that has changed, for those who have the initialization segment already, and says
+// whether that can be. New H.264 and H.265 parameter sets are from here on also in front of each random access unit, where decoders
+// take them from. Tracks that are gone, or have another codec, are left out until they come back, and new ones are left out. Where the
+// lead changes to more than other parameter sets there is nothing to go on with.
 func (m *Muxer) Continue(tracks []media.Track) bool {
 	next, err := NewMuxer(tracks)
-	if err != nil || len(next.tracks) != len(m.tracks) {
+	if err != nil {
 		return false
 	}
-	next.sequence, next.inBand = m.sequence, m.inBand
-	for i, t := range next.tracks {
-		old := m.tracks[i]
-		if !t.follows(old) {
-			return false
-		}
-		next.inBand = next.inBand || !t.sameParameterSets(old)
-		t.clock = old.clock
+	lead := next.find(m.Lead())
+	if lead == nil || lead.ID != next.Lead() || !lead.follows(m.find(lead.ID)) {
+		return false
 	}
-	*m = *next
+	for i, old := range m.tracks {
+		t := next.find(old.ID)
+		if t == nil || !t.follows(old) {
+			old.gone = true
+			continue
+		}
+		m.inBand = m.inBand || !t.sameParameterSets(old)
+		t.clock = old.clock
+		m.tracks[i] = t
+	}
+	init, err := marshalInit(m.tracks)
+	if err != nil {
+		return false
+	}
+	m.init, m.mime = init, contentType(m.tracks)+codecsParameter(m.tracks)
 	return true
+}
+
+// Carries says whether the muxer was made for just those tracks, but for H.264 and H.265 parameter sets.
+func (m *Muxer) Carries(tracks []media.Track) bool {
+	other, err := NewMuxer(tracks)
+	return err == nil && slices.EqualFunc(m.tracks, other.tracks, func(a, b *track) bool { return b.follows(a) })
 }
 
 // Fragment returns the fragment of one access unit. It is valid up to the next call, and nil where the unit's track is
 // not carried.
 func (m *Muxer) Fragment(u *media.AccessUnit) ([]byte, error) {
 	t := m.find(u.Track)
-	if t == nil || len(u.Payload) == 0 {
+	if t == nil || t.gone || len(u.Payload) == 0 {
 		return nil, nil
 	}
 	payload := u.Payload

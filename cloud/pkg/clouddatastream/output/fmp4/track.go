@@ -20,6 +20,7 @@ type track struct {
 	media.Track
 	codec mp4.Codec
 	name  string // of the codec, RFC 6381
+	gone  bool   // the source has it no more
 	clock
 }
 
@@ -76,7 +77,7 @@ const firstRate = 25
 // decoding time, so that wrong guesses do not add up.
 func (t *track) duration(u *media.AccessUnit, dts int64) uint32 {
 	d := dts - t.dts
-	if t.started && d > 0 && d <= int64(t.ClockRate) { // more is a pause
+	if t.started && !u.Discontinuity && d > 0 && d <= int64(t.ClockRate) { // more is a pause
 		t.distance = uint32(d)
 	}
 	t.dts, t.started = dts, true

@@ -6,6 +6,7 @@ package mp4
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,81 +21,124 @@ const Name = "mp4"
 
 // Output is one stream as fragmented MP4.
 //
-// Players ignore a second initialization segment in one body. So where only parameter sets change, viewers
-// keep their body and find them in the units; where codecs or the set of tracks change the body ends, and
+// A body has one initialization segment: ffmpeg skips a second one, and ends at fragments of a track that the first
+// did not announce. So a viewer's body keeps the tracks that it began with. New parameter sets come in the units; sound that goes is
+// missing until it comes back, sound that is new is for viewers who come after it. Where the picture's codec changes the body ends, and
 // viewers have to come again for a new one.
 type Output struct {
-	cfg   output.Config
-	muxer *fmp4.Muxer // nil while the tracks cannot be carried
-	lead  uint8
+	cfg output.Config
 
-	mu          sync.Mutex // guards what ServeHTTP reads
-	log         *fanout.Log[output.Chunk]
-	contentType string
+	mu      sync.Mutex
+	current *run   // for new viewers
+	runs    []*run // current, and older ones that still have viewers
+}
+
+// run is what follows on one initialization segment.
+type run struct {
+	muxer   *fmp4.Muxer // nil while there are no tracks that can be carried
+	log     *fanout.Log[output.Chunk]
+	viewers int
 }
 
 var _ output.Viewable = (*Output)(nil)
 
 // New makes the output of one stream. It is an output.Factory.
 func New(_ output.Stream, cfg output.Config) output.Output {
-	return &Output{cfg: cfg, log: newLog(cfg), contentType: fmp4.VideoType}
+	o := &Output{cfg: cfg}
+	o.begin(nil)
+	return o
 }
 
-func newLog(cfg output.Config) *fanout.Log[output.Chunk] {
-	log := output.NewLog[output.Chunk](Name, cfg)
+// begin makes a new run the current one.
+func (o *Output) begin(muxer *fmp4.Muxer) {
+	log := output.NewLog[output.Chunk](Name, o.cfg)
 	log.HeaderOnce = true
-	return log
+	o.current = &run{muxer: muxer, log: log}
+	o.runs = append(o.runs, o.current)
 }
 
 // Open implements output.Output.
 func (o *Output) Open(tracks []media.Track) error {
-	log := o.log // only Open changes it
-	if o.muxer == nil || !o.muxer.Continue(tracks) {
-		muxer, err := fmp4.NewMuxer(tracks)
-		if o.muxer != nil {
-			o.log.Close()
-			log = newLog(o.cfg)
-		}
-		o.muxer = muxer
-		if err != nil {
-			o.set(log, fmp4.VideoType)
-			return err
-		}
-	}
-	o.lead = o.muxer.Lead()
-	header := output.NewChunk(o.muxer.Init())
-	log.Begin(header, header.Size())
-	o.set(log, o.muxer.ContentType())
-	return nil
-}
-
-func (o *Output) set(log *fanout.Log[output.Chunk], contentType string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.log, o.contentType = log, contentType
+	muxer, err := fmp4.NewMuxer(tracks)
+	if o.current.muxer == nil && err == nil {
+		o.current.muxer = muxer // what its viewers wait for
+	}
+	o.end(func(r *run) bool { return r.muxer != nil && !r.muxer.Continue(tracks) })
+	i := slices.IndexFunc(o.runs, func(r *run) bool { return r.muxer == nil || r.muxer.Carries(tracks) })
+	if i < 0 {
+		o.begin(muxer)
+	} else {
+		o.current = o.runs[i]
+	}
+	o.end(func(r *run) bool { return r != o.current && r.viewers == 0 })
+	for _, r := range o.runs {
+		if r.muxer != nil {
+			header := output.NewChunk(r.muxer.Init())
+			r.log.Begin(header, header.Size())
+		}
+	}
+	return err
+}
+
+// end closes and forgets some runs.
+func (o *Output) end(which func(*run) bool) {
+	o.runs = slices.DeleteFunc(o.runs, func(r *run) bool {
+		over := which(r)
+		if over {
+			r.log.Close()
+		}
+		return over
+	})
 }
 
 // Write implements output.Output.
 func (o *Output) Write(u *media.AccessUnit) error {
-	if o.muxer == nil {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range o.runs {
+		if err := r.write(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) write(u *media.AccessUnit) error {
+	if r.muxer == nil {
 		return nil
 	}
-	fragment, err := o.muxer.Fragment(u)
+	fragment, err := r.muxer.Fragment(u)
 	if err != nil || fragment == nil {
 		return err
 	}
 	chunk := output.NewChunk(fragment)
-	o.log.Append(chunk, chunk.Size(), u.RandomAccess && u.Track == o.lead, time.Now())
+	r.log.Append(chunk, chunk.Size(), u.RandomAccess && u.Track == r.muxer.Lead(), time.Now())
 	return nil
 }
 
 // Close implements output.Output.
-func (o *Output) Close() { o.log.Close() }
+func (o *Output) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.end(func(*run) bool { return true })
+}
 
 // ServeHTTP implements output.Viewable.
 func (o *Output) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
-	body := output.ByteStream{Name: Name, ContentType: o.contentType, Log: o.log, Config: o.cfg}
+	viewed := o.current
+	viewed.viewers++
+	contentType := fmp4.VideoType
+	if viewed.muxer != nil {
+		contentType = viewed.muxer.ContentType()
+	}
 	o.mu.Unlock()
+	body := output.ByteStream{Name: Name, ContentType: contentType, Log: viewed.log, Config: o.cfg}
 	body.ServeHTTP(w, r)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	viewed.viewers--
+	o.end(func(r *run) bool { return r != o.current && r.viewers == 0 })
 }

@@ -128,7 +128,7 @@ func TestJoin(t *testing.T) {
 	o, server := newOutput(t)
 	early := view(t, server.URL)
 	open(t, o, clip.Tracks)
-	at := keys(clip, o.lead)
+	at := keys(clip, o.current.muxer.Lead())
 	for i, end := range at[1:] {
 		write(t, o, clip.Units[at[i]:end]...)
 		late := view(t, server.URL)
@@ -159,7 +159,7 @@ func TestParameterChange(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.H264)
 	o, server := newOutput(t)
 	open(t, o, clip.Tracks)
-	at := keys(clip, o.lead)
+	at := keys(clip, o.current.muxer.Lead())
 	key, next := clip.Units[at[0]], clip.Units[at[1]]
 	viewer := view(t, server.URL)
 	write(t, o, key)
@@ -185,7 +185,7 @@ func TestTrackChange(t *testing.T) {
 	clip := cliptest.Load(t, cliptest.H264)
 	o, server := newOutput(t)
 	open(t, o, clip.Tracks)
-	key := clip.Units[keys(clip, o.lead)[0]]
+	key := clip.Units[keys(clip, o.current.muxer.Lead())[0]]
 	viewer := view(t, server.URL)
 	write(t, o, key)
 	viewer.init()
@@ -197,7 +197,7 @@ func TestTrackChange(t *testing.T) {
 	if ct := again.Header.Get("Content-Type"); ct != fmp4.AudioType {
 		t.Errorf("content type %q", ct)
 	}
-	write(t, o, clip.Units[keys(clip, o.lead)[0]])
+	write(t, o, clip.Units[keys(clip, o.current.muxer.Lead())[0]])
 	again.init()
 	again.sample()
 
@@ -207,4 +207,50 @@ func TestTrackChange(t *testing.T) {
 	}
 	again.end()
 	write(t, o, key) // to nobody
+}
+
+// Sound that goes and comes ends nobody's body: who was there before has what his initialization segment says, new ones have all.
+func TestAudioComesAndGoes(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	o, server := newOutput(t)
+	open(t, o, clip.Tracks[:1])
+	key := clip.Units[keys(clip, clip.Tracks[0].ID)[0]]
+	sound := clip.Units[keys(clip, clip.Tracks[1].ID)[0]]
+	silent := view(t, server.URL)
+	write(t, o, key)
+	silent.init()
+	silent.sample()
+
+	open(t, o, clip.Tracks)
+	write(t, o, key, sound)
+	full := view(t, server.URL)
+	if tracks := full.init().Tracks; len(tracks) != 2 {
+		t.Errorf("%d tracks, want 2", len(tracks))
+	}
+	for _, u := range []*media.AccessUnit{key, sound} {
+		if !bytes.Equal(full.sample(), u.Payload) {
+			t.Error("a unit differs")
+		}
+	}
+
+	open(t, o, clip.Tracks[:1])
+	if len(o.runs) != 2 {
+		t.Errorf("%d runs, want those of two viewers", len(o.runs))
+	}
+	write(t, o, key)
+	open(t, o, clip.Tracks)
+	write(t, o, key, sound)
+	for range 3 {
+		if !bytes.Equal(silent.sample(), key.Payload) {
+			t.Error("a unit differs")
+		}
+	}
+	for _, u := range []*media.AccessUnit{key, key, sound} {
+		if !bytes.Equal(full.sample(), u.Payload) {
+			t.Error("a unit differs")
+		}
+	}
+	o.Close()
+	silent.end()
+	full.end()
 }

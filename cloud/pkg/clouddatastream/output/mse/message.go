@@ -29,6 +29,15 @@ type syncMessage struct {
 	PTS      float64 `json:"pts"`
 	Captured int64   `json:"captured"`
 	Now      int64   `json:"now"`
+	// Delay is in milliseconds. Arrived and Clock are milliseconds of a clock that nobody sets.
+	Delay   int64 `json:"delay"`
+	Arrived int64 `json:"arrived"`
+	Clock   int64 `json:"clock"`
+}
+
+type breakMessage struct {
+	Type string  `json:"type"`
+	PTS  float64 `json:"pts"` // in seconds
 }
 
 type endMessage struct {

@@ -144,6 +144,9 @@ type message struct {
 	PTS      float64
 	Captured int64
 	Now      int64
+	Delay    int64
+	Arrived  int64
+	Clock    int64
 	binary   []byte
 }
 
@@ -225,6 +228,8 @@ func TestProtocol(t *testing.T) {
 	newest := f.newest.Load()
 	if m := c.expect("sync"); m.PTS != newest.pts.Seconds() || m.Captured != newest.capture.UnixMilli() || m.Now == 0 {
 		t.Errorf("%+v, want %+v", m, newest)
+	} else if m.Clock < m.Arrived || m.Arrived < 0 || m.Delay != 0 { // captured in another year
+		t.Errorf("%+v: clocks", m)
 	}
 
 	// Other tracks: a new initialization segment, to those who are there as well.
@@ -243,6 +248,40 @@ func TestProtocol(t *testing.T) {
 	}
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// A break is told in front of the lead's unit behind it, whatever track has it first, and once.
+func TestBreak(t *testing.T) {
+	f := setup(t, roomy)
+	f.open(t, f.clip.Tracks)
+	c := dial(t, f)
+	first, second := f.gop(0), f.gop(1)
+	f.write(t, first[0])
+	c.expect("mse")
+	c.init()
+	c.sample()
+	sound := *media.Find(f.clip.Tracks, f.clip.Tracks[1].ID)
+	f.write(t, &media.AccessUnit{Track: sound.ID, Discontinuity: true, RandomAccess: true, Payload: []byte{1}}, second[0], second[1])
+	c.sample()
+	if m := c.expect("break"); m.PTS != f.lead.Duration(second[0].PTS).Seconds() {
+		t.Errorf("goes on at %v s", m.PTS)
+	}
+	c.sample()
+	c.sample()
+}
+
+func TestDelay(t *testing.T) {
+	now := time.Now()
+	for capture, want := range map[time.Time]time.Duration{
+		now.Add(-300 * time.Millisecond): 300 * time.Millisecond,
+		now.Add(time.Second):             0, // the edge's clock is ahead
+		now.Add(-time.Hour):              0, // or an hour behind
+		{}:                               0,
+	} {
+		if got := (&moment{capture: capture, arrival: now}).delay(); got != want {
+			t.Errorf("captured %v ago: %v, want %v", now.Sub(capture), got, want)
+		}
 	}
 }
 

@@ -24,9 +24,10 @@ const (
 	// statusInterval is the least time between two status messages: viewers who come in crowds would
 	// otherwise all be told of each one.
 	statusInterval = 200 * time.Millisecond
-	// pingInterval is the silence after which the server pings, and pongTimeout the time for the answer.
-	pingInterval = 10 * time.Second
-	pongTimeout  = 30 * time.Second
+	// quietInterval is the silence after which the server shows that it is there and asks whether the viewer is, and pongTimeout the time
+	// for the answer.
+	quietInterval = 5 * time.Second
+	pongTimeout   = 30 * time.Second
 	// maxWrites is how many batches are written before a viewer who is behind hears of anything else.
 	maxWrites = 16
 	// closeTimeout is the time for the answer to the server's close message.
@@ -174,15 +175,22 @@ func (v *viewer) status() (changed <-chan struct{}, err error) {
 	return changed, v.writeText(statusMessage{"status", status})
 }
 
-// beat sends a sync message if units have arrived, else a ping if nothing was written for long.
+// beat sends a sync message if units have arrived. If nothing was written for long it sends the status once more, for pages do not see
+// pings, and a ping.
 func (v *viewer) beat() error {
 	now := time.Now()
 	if m := v.out.newest.Load(); m != v.synced {
 		v.synced = m
-		return v.writeText(syncMessage{"sync", m.pts.Seconds(), m.capture.UnixMilli(), now.UnixMilli()})
+		return v.writeText(syncMessage{
+			Type: "sync", PTS: m.pts.Seconds(), Captured: m.capture.UnixMilli(), Now: now.UnixMilli(),
+			Delay: m.delay().Milliseconds(), Arrived: m.arrival.Sub(v.out.begun).Milliseconds(), Clock: now.Sub(v.out.begun).Milliseconds(),
+		})
 	}
-	if now.Sub(v.last) < pingInterval {
+	if now.Sub(v.last) < quietInterval {
 		return nil
+	}
+	if _, err := v.status(); err != nil {
+		return err
 	}
 	_ = v.conn.SetReadDeadline(now.Add(pongTimeout)) // the pong lifts it
 	return v.conn.WriteControl(websocket.PingMessage, nil, v.deadline())

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package ts is the output of MPEG-TS over HTTP: for NVRs, set-top boxes, and players of the broadcast world.
-// A viewer's body goes on whatever the tracks do. New parameter sets are in-band; where codecs or the set of tracks
-// change, another transport stream begins within the body, with tables and continuity counters that begin anew.
+// A viewer's body goes on whatever the tracks do: new parameter sets are in-band, and the next tables tell of other codecs and tracks.
+// Where a unit does not follow on the one before, the first packet of each PID has the discontinuity indicator.
 package ts
 
 import (
@@ -41,12 +41,13 @@ func (o *Output) Open(tracks []media.Track) error { return o.writer.setTracks(tr
 
 // Write implements output.Output.
 func (o *Output) Write(u *media.AccessUnit) error {
+	start := o.writer.isRandomAccess(u)
 	packets, err := o.writer.write(u)
 	if err != nil || packets == nil {
 		return err
 	}
 	chunk := output.NewChunk(packets)
-	o.Log.Append(chunk, chunk.Size(), o.writer.isRandomAccess(u), time.Now())
+	o.Log.Append(chunk, chunk.Size(), start, time.Now())
 	return nil
 }
 

@@ -62,7 +62,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := slices.Concat(first, rest)
-	checkContinuity(t, stream, o.writer.lead.out.PID)
+	checkContinuity(t, stream, o.writer.lead.pid())
 	if types, frames := demux(t, stream); len(types) != 2 || len(frames) != 2 {
 		t.Errorf("tracks %v", types)
 	}

@@ -19,11 +19,9 @@ import (
 
 // As in ISO/IEC 13818-1, 2.4.3; pmtPID is the library's.
 const (
-	packetSize = 188
-	syncByte   = 0x47
-	pmtPID     = 0x1000
-	// pcrUnits is how many units of the lead track, 25 a second in the clips, the library has from one PCR to the next at most.
-	pcrUnits = 3
+	syncByte = 0x47
+	pmtPID   = 0x1000
+	maxPCR   = clockRate / 10 // 2.7.2
 )
 
 // mux writes a clip and returns what was written, and where the random access points begin.
@@ -114,11 +112,11 @@ func TestRoundTrip(t *testing.T) {
 			}
 			for _, u := range clip.Units {
 				track := w.find(u.Track)
-				got := frames[track.out.PID]
+				got := frames[track.pid()]
 				if len(got) == 0 {
 					t.Fatalf("unit %d of track %d is missing", u.Sequence, u.Track)
 				}
-				frames[track.out.PID] = got[1:]
+				frames[track.pid()] = got[1:]
 				checkFrame(t, track, u, got[0])
 			}
 			for pid, rest := range frames {
@@ -166,7 +164,7 @@ func TestJoin(t *testing.T) {
 	checkTables(t, stream, points)
 	for _, p := range points {
 		_, frames := demux(t, stream[p:])
-		first := frames[w.lead.out.PID][0]
+		first := frames[w.lead.pid()][0]
 		if len(first.data) < 3 || first.data[0][0]&0x1f != 7 {
 			t.Error("the first frame is no random access point")
 		}
@@ -196,9 +194,9 @@ func TestContinuity(t *testing.T) {
 		t.Fatal(err)
 	}
 	more, _ := mux(t, w, clip, clip.Length)
-	checkContinuity(t, append(stream, more...), w.lead.out.PID)
+	checkContinuity(t, append(stream, more...), w.lead.pid())
 	_, frames := demux(t, more)
-	if got := frames[w.lead.out.PID][0].data[1]; !bytes.Equal(got, changed[0].PPS) {
+	if got := frames[w.lead.pid()][0].data[1]; !bytes.Equal(got, changed[0].PPS) {
 		t.Errorf("PPS %x, want %x", got, changed[0].PPS)
 	}
 }
@@ -229,41 +227,168 @@ func TestAudioFirst(t *testing.T) {
 	stream, points := mux(t, w, clip, 0)
 	checkTables(t, stream, points)
 	_, frames := demux(t, stream)
-	if len(frames[w.lead.out.PID]) == 0 {
+	if len(frames[w.lead.pid()]) == 0 {
 		t.Error("no pictures")
 	}
 }
 
-func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) {
+// fields are what the tests want to know of one packet.
+type fields struct {
+	pid           uint16
+	counter       byte
+	payload       bool
+	discontinuity bool
+	pcr           int64 // -1: none
+}
+
+func parse(t *testing.T, stream []byte) []fields {
 	t.Helper()
 	if len(stream)%packetSize != 0 {
 		t.Fatalf("%d bytes are no whole packets", len(stream))
 	}
-	counters := map[uint16]byte{}
-	lastPCR, pcrs := int64(-1), 0
+	var all []fields
 	for i := 0; i < len(stream); i += packetSize {
 		p := stream[i : i+packetSize]
-		pid := pid(p)
 		if p[0] != syncByte {
 			t.Fatalf("packet %d: no sync byte", i/packetSize)
 		}
-		if last, ok := counters[pid]; ok && p[3]&0x0f != (last+1)&0x0f {
-			t.Fatalf("packet %d: counter %d of PID %d after %d", i/packetSize, p[3]&0x0f, pid, last)
+		f := fields{pid: pid(p), counter: p[3] & 0x0f, payload: p[3]&0x10 != 0, pcr: -1}
+		if p[3]&0x20 != 0 && p[4] > 0 {
+			f.discontinuity = p[5]&0x80 != 0
+			if p[5]&0x10 != 0 {
+				f.pcr = int64(p[6])<<25 | int64(p[7])<<17 | int64(p[8])<<9 | int64(p[9])<<1 | int64(p[10])>>7
+			}
 		}
-		counters[pid] = p[3] & 0x0f
-		if p[3]&0x20 == 0 || p[4] < 7 || p[5]&0x10 == 0 {
+		all = append(all, f)
+	}
+	return all
+}
+
+// checkContinuity checks counters and PCRs (ISO/IEC 13818-1, 2.4.3.3 and 2.7.2) and returns how often each PID is marked as discontinuous.
+func checkContinuity(t *testing.T, stream []byte, pcrPID uint16) (marks map[uint16]int) {
+	t.Helper()
+	marks = map[uint16]int{}
+	counters := map[uint16]byte{}
+	lastPCR, pcrs := int64(-1), 0
+	for i, f := range parse(t, stream) {
+		if f.discontinuity {
+			marks[f.pid]++
+		}
+		want := counters[f.pid]
+		if f.payload {
+			want = (want + 1) & 0x0f
+		}
+		if _, seen := counters[f.pid]; seen && !f.discontinuity && f.counter != want {
+			t.Fatalf("packet %d: counter %d of PID %d, want %d", i, f.counter, f.pid, want)
+		}
+		counters[f.pid] = f.counter
+		if f.pcr < 0 {
 			continue
 		}
-		pcr := int64(p[6])<<25 | int64(p[7])<<17 | int64(p[8])<<9 | int64(p[9])<<1 | int64(p[10])>>7
-		if pid != pcrPID || pcr <= lastPCR || pcrs > 0 && pcr-lastPCR > pcrUnits*clockRate/25 {
-			t.Fatalf("packet %d: PCR %d of PID %d after %d", i/packetSize, pcr, pid, lastPCR)
+		if f.pid != pcrPID || f.pcr <= lastPCR || pcrs > 0 && !f.discontinuity && f.pcr-lastPCR > maxPCR {
+			t.Fatalf("packet %d: PCR %d of PID %d after %d", i, f.pcr, f.pid, lastPCR)
 		}
-		lastPCR = pcr
+		lastPCR = f.pcr
 		pcrs++
 	}
 	if pcrs == 0 {
 		t.Error("no PCR")
 	}
+	return marks
+}
+
+// TestDiscontinuity has a break: the first packet of each PID behind it is marked, and none else.
+func TestDiscontinuity(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.BFrames)
+	w := newWriter(t, clip.Tracks)
+	clip.Units[0].Discontinuity = true // nothing was before it
+	stream, _ := mux(t, w, clip, 0)
+	if marks := checkContinuity(t, stream, w.lead.pid()); len(marks) > 0 {
+		t.Errorf("marks %v without a break", marks)
+	}
+	more, _ := mux(t, w, clip, clip.Length+5*time.Second)
+	marks := checkContinuity(t, append(stream, more...), w.lead.pid())
+	if len(marks) != 2 || marks[w.tracks[0].pid()] != 1 || marks[w.tracks[1].pid()] != 1 {
+		t.Errorf("marks %v, want one for each of two", marks)
+	}
+	if first := parse(t, more)[2]; first.pid != w.lead.pid() || !first.discontinuity || first.pcr < 0 {
+		t.Errorf("behind the tables comes %+v", first)
+	}
+}
+
+// TestCodecChange has other codecs on the same PIDs, and back: a demuxer of one program follows.
+func TestCodecChange(t *testing.T) {
+	h264, h265 := cliptest.Load(t, cliptest.H264), cliptest.Load(t, cliptest.H265)
+	w := newWriter(t, h264.Tracks)
+	stream, _ := mux(t, w, h264, 0)
+	var versions []byte
+	for i, clip := range []*cliptest.Clip{h265, h264} {
+		if err := w.setTracks(clip.Tracks); err != nil {
+			t.Fatal(err)
+		}
+		more, points := mux(t, w, clip, time.Duration(i+1)*h264.Length)
+		checkTables(t, more, points)
+		versions = append(versions, more[packetSize+10]>>1&0x1f) // behind pointer, ID, length and program
+		demux(t, more)
+		stream = append(stream, more...)
+	}
+	if versions[0] == versions[1] {
+		t.Errorf("versions of the PMT are %v", versions)
+	}
+	marks := checkContinuity(t, stream, w.lead.pid())
+	if marks[w.tracks[0].pid()] != 2 || marks[w.tracks[1].pid()] != 2 {
+		t.Errorf("marks %v, want two for each", marks)
+	}
+}
+
+// TestAudioComesAndGoes leaves the picture alone.
+func TestAudioComesAndGoes(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	stream, _ := mux(t, w, clip, 0)
+	for i, tracks := range [][]media.Track{clip.Tracks[:1], clip.Tracks} {
+		if err := w.setTracks(tracks); err != nil {
+			t.Fatal(err)
+		}
+		more, _ := mux(t, w, clip, time.Duration(i+1)*clip.Length)
+		if types, _ := demux(t, more); len(types) != len(tracks) {
+			t.Errorf("tracks %v, want %d", types, len(tracks))
+		}
+		stream = append(stream, more...)
+	}
+	if marks := checkContinuity(t, stream, w.lead.pid()); marks[w.lead.pid()] != 0 || marks[w.tracks[1].pid()] != 1 {
+		t.Errorf("marks %v", marks)
+	}
+}
+
+// TestRareFrames has a picture every half second in GOPs without end: sound brings the PCR, and tables come all the same.
+func TestRareFrames(t *testing.T) {
+	clip := cliptest.Load(t, cliptest.H264)
+	w := newWriter(t, clip.Tracks)
+	n, kept := 0, []*media.AccessUnit{}
+	for _, u := range clip.Units {
+		if u.Track == w.lead.ID {
+			n++
+			u.RandomAccess = n == 1
+			if n%12 != 1 {
+				continue
+			}
+		}
+		kept = append(kept, u)
+	}
+	clip.Units = kept
+	stream, _ := mux(t, w, clip, 0)
+	checkContinuity(t, stream, w.lead.pid())
+	tables := 0
+	for _, f := range parse(t, stream) {
+		if f.pid == 0 {
+			tables++
+		}
+	}
+	if want := int(clip.Length / (600 * time.Millisecond)); tables < want {
+		t.Errorf("%d tables, want %d or more", tables, want)
+	}
+	demux(t, stream)
 }
 
 // TestWrap lets the clock run over 33 bits.
@@ -273,7 +398,7 @@ func TestWrap(t *testing.T) {
 	const wrap = (1<<33 - startTime) * time.Second / clockRate
 	stream, _ := mux(t, w, clip, wrap-clip.Length/2)
 	_, frames := demux(t, stream)
-	first, last := frames[w.lead.out.PID][0], frames[w.lead.out.PID][len(frames[w.lead.out.PID])-1]
+	first, last := frames[w.lead.pid()][0], frames[w.lead.pid()][len(frames[w.lead.pid()])-1]
 	if first.pts < 1<<33-5*clockRate || last.pts > 5*clockRate {
 		t.Errorf("first PTS %d, last %d", first.pts, last.pts)
 	}
@@ -323,7 +448,7 @@ func TestDelimiter(t *testing.T) {
 			t.Errorf("%s: %d delimiters", c.clip, n)
 		}
 		_, frames := demux(t, packets)
-		got := frames[w.lead.out.PID][0].data
+		got := frames[w.lead.pid()][0].data
 		want := [][]byte{w.lead.SPS, w.lead.PPS, slice}
 		if w.lead.Codec == media.H265 {
 			want = append([][]byte{w.lead.VPS}, want...)
@@ -356,7 +481,7 @@ func TestNoIDR(t *testing.T) {
 		stream = append(stream, packets...)
 	}
 	_, frames := demux(t, stream[join:])
-	if n := len(frames[w.lead.out.PID]); n < 100 {
+	if n := len(frames[w.lead.pid()]); n < 100 {
 		t.Errorf("%d frames", n)
 	}
 }

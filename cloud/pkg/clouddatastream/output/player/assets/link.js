@@ -2,6 +2,7 @@
 
 const FIRST_DELAY = 500; // ms
 const LONGEST_DELAY = 15_000;
+const SILENCE = 15_000; // the server says something every 5 s, so the connection is dead
 
 /**
  * Link is a WebSocket that comes back by itself, with a growing delay and jitter.
@@ -14,12 +15,14 @@ export class Link extends EventTarget {
   #socket = null;
   #timer = 0;
   #failures = 0;
+  #heard = 0;
   opened = false;
 
   constructor(url) {
     super();
     this.#url = url;
     addEventListener("online", () => this.retry());
+    setInterval(() => this.opened && performance.now() - this.#heard > SILENCE && this.restart(), 2000);
     addEventListener("pagehide", () => this.#drop());
     addEventListener("pageshow", (event) => event.persisted && this.retry());
   }
@@ -34,10 +37,12 @@ export class Link extends EventTarget {
     this.#socket = socket;
     socket.onopen = () => {
       this.opened = true;
+      this.#heard = performance.now();
       socket.send(JSON.stringify({ type: "mse" }));
       this.#emit("open");
     };
     socket.onmessage = ({ data }) => {
+      this.#heard = performance.now();
       if (typeof data === "string") {
         this.#emit("message", JSON.parse(data));
       } else {

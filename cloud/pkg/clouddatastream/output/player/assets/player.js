@@ -3,15 +3,23 @@
 import { Link } from "./link.js";
 import { Screen } from "./screen.js";
 
-const STALE = 3000; // ms without media: the picture is not live
+const STALE = 2000; // ms without media: the picture is not live
 const QUIET = 3500; // ms without a pointer: the controls go away
 const $ = (id) => document.getElementById(id);
 const video = $("video");
 const stage = $("stage");
 
-/** sameStream is this page's URL with another format: whatever else the query says (a ticket) goes along. */
+// A ticket is of no use to whoever is shown the address; the page itself goes on with its cookie.
+const opened = new URL(location.href);
+if (opened.searchParams.has("ticket")) {
+  const shown = new URL(opened);
+  shown.searchParams.delete("ticket");
+  history.replaceState(null, "", shown);
+}
+
+/** sameStream is this page's URL with another format: whatever else the query said (a ticket) goes along. */
 function sameStream(format) {
-  const url = new URL(location.href);
+  const url = new URL(opened);
   url.hash = "";
   if (format) url.searchParams.set("format", format);
   else url.searchParams.delete("format");
@@ -30,8 +38,9 @@ const now = {
   mediaAt: 0, // when the newest media came
   held: false, // paused here
   bytes: [], // [{at, size}] of the last seconds
-  sync: null, // {pts, captured}
+  sync: null, // {pts, arrived, delay}
   clock: [], // server's clock minus ours in ms, the newest ones
+  captured: 0, // when the visible picture was captured, by our clock
 };
 
 // ---- the state in words ----
@@ -45,26 +54,33 @@ function ago(ms) {
 
 /** describe returns the state (as in player.css), the pill's word, and the notice. */
 function describe() {
-  const age = performance.now() - now.mediaAt;
-  const picture = now.picture ? `The picture is ${ago(age)} old.` : "";
-  const says = now.status?.message || now.status?.reason || "";
-  const state = now.status?.state;
+  const fresh = now.picture && performance.now() - now.mediaAt < STALE;
+  const picture = now.picture ? `The picture is ${ago(age())} old.` : "";
+  const { state, reason = "", message = "" } = now.status ?? {};
+  const says = message || reason;
+  const lines = (...all) => all.filter(Boolean).join("\n");
   if (!now.linked) {
     if (!now.everLinked && !now.problem) return ["connecting", "Connecting", "Connecting", ""];
-    return ["reconnecting", "Reconnecting", now.picture ? "Reconnecting" : "No connection", [now.problem, picture].filter(Boolean).join("\n")];
+    return ["reconnecting", "Reconnecting", now.picture ? "Reconnecting…" : "No connection", lines(now.problem, picture)];
   }
   if (!now.playable) {
     return ["offline", "Not playable", "This browser cannot play the stream", `It is ${now.mime.split("codecs=")[1]}. Players such as VLC open ${sameStream("mp4")}.`];
   }
-  if (state === "away") return ["offline", "Camera offline", "The camera's node is not connected", [says, picture].filter(Boolean).join("\n")];
-  if (state === "failed") return ["offline", "Camera offline", "Camera offline", [says, picture].filter(Boolean).join("\n")];
   if (state === "paused") return ["paused", "Paused", "The camera is paused", picture];
-  if (state === "idle") return ["connecting", "Idle", "The camera is not streaming", says || picture];
-  if (now.picture && age < STALE) {
-    return now.held ? ["held", "Paused here", "", ""] : ["live", "Live", "", ""];
+  if (fresh) {
+    if (now.held) return ["held", "Paused here", "", ""];
+    return /congest/i.test(`${state} ${reason}`) ? ["congested", "Live, poor link", "", ""] : ["live", "Live", "", ""];
   }
-  if (state === "streaming" && now.picture) return ["reconnecting", "Waiting", "Waiting for the camera", picture];
+  if (state === "failed") return ["offline", "Camera failed", reason ? `Camera failed: ${words(reason)}` : "Camera failed", lines(message, picture)];
+  if (state === "idle") return ["connecting", "Idle", "The camera is not streaming", says || picture];
+  if (now.picture) return ["reconnecting", "Reconnecting", "Reconnecting…", lines(says, picture)];
+  if (state === "away") return ["offline", "Camera offline", "The camera's node is not connected", says];
   return ["connecting", "Connecting", "Connecting to the camera", says];
+}
+
+/** words makes a sentence's part of a CamelCase reason. */
+function words(reason) {
+  return reason.replace(/([a-z])([A-Z])/g, (_, before, after) => `${before} ${after.toLowerCase()}`).toLowerCase();
 }
 
 // ---- numbers ----
@@ -78,13 +94,23 @@ function bitrate() {
   return bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bits / 1e3)} kbit/s`;
 }
 
-/** latency is from the capture of what is visible until now, by the clocks of edge and cloud. */
+/** look takes note of when the visible picture was captured. No clock that somebody may set is involved, but for the way from edge to cloud. */
+function look() {
+  if (!now.sync || video.readyState < 2) return;
+  const visible = now.sync.arrived - now.sync.delay + (video.currentTime - now.sync.pts) * 1000;
+  now.captured = visible - Math.max(...now.clock); // the fastest message tells the clocks best
+}
+
+/** age is how long ago the visible picture was captured, in ms. */
+function age() {
+  return Math.max(0, performance.now() - (now.captured || now.mediaAt));
+}
+
 function latency() {
-  if (!now.sync || video.readyState < 2) return "–";
-  const visible = now.sync.captured + (video.currentTime - now.sync.pts) * 1000;
-  const ms = Date.now() + Math.max(...now.clock) - visible; // the fastest message tells the clocks best
-  if (ms < -1000 || ms > 3600_000) return "–"; // their clocks disagree
-  return ms < 10_000 ? `${Math.max(ms, 0) / 1000 < 1 ? `${Math.max(0, Math.round(ms / 10) * 10)} ms` : `${(ms / 1000).toFixed(1)} s`}` : ago(ms);
+  if (!now.captured) return "–";
+  const ms = age();
+  if (ms >= 10_000) return ago(ms);
+  return ms < 1000 ? `${Math.round(ms / 10) * 10} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
 const CODECS = { avc1: "H.264", avc3: "H.264", hvc1: "H.265", hev1: "H.265", mp4a: "AAC", opus: "Opus" };
@@ -107,12 +133,14 @@ function icon(button, name, label) {
 }
 
 function render() {
+  look();
   const [state, pill, title, text] = describe();
   stage.dataset.state = state;
   set("state-text", pill);
+  $("state").title = now.status?.message ?? "";
   set("notice-title", title);
   set("notice-text", text);
-  const live = state === "live" || state === "held";
+  const live = state === "live" || state === "congested" || state === "held";
   set("latency", live && !now.held ? latency() : "–");
   set("bitrate", live ? bitrate() : "–");
   set("size", video.videoWidth ? `${video.videoWidth}×${video.videoHeight}` : "–");
@@ -143,6 +171,7 @@ function watch() {
   let fresh = false; // the next initialization segment is the first of its WebSocket
 
   link.addEventListener("open", () => {
+    // The age of the old picture stays until there is a new one.
     Object.assign(now, { linked: true, everLinked: true, problem: "", sync: null, clock: [] });
     fresh = true;
     render();
@@ -166,7 +195,10 @@ function watch() {
         break;
       case "sync":
         now.sync = message;
-        now.clock = [...now.clock.slice(-9), message.now - Date.now()];
+        now.clock = [...now.clock.slice(-9), message.clock - performance.now()];
+        break;
+      case "break":
+        screen.goOnAt(message.pts);
         break;
       case "end":
         now.problem = message.reason === "closed" ? "" : `The stream ended: ${message.reason}.`;

@@ -10,7 +10,7 @@ const LEAST_CUSHION = 0.2; // media ahead of the picture, against jitter
 const MOST_CUSHION = 1.5;
 const BEHIND = 0.35; // above the cushion: play faster
 const FAR_BEHIND = 1; // play faster still
-const TOO_FAR_BEHIND = 3; // jump
+const TOO_FAR_BEHIND = 2; // jump
 const SETTLING = 1500; // ms after a start or a silence in which to jump rather: a burst comes, of what was kept
 const SILENCE = 1000; // ms
 
@@ -35,6 +35,7 @@ export class Screen extends EventTarget {
   #appended = 0; // when the newest media came
   #held = false;
   #mime = "";
+  #breakAt = null; // presentation time behind a break, until there are media of it
 
   static supported = Boolean(Source);
 
@@ -86,6 +87,11 @@ export class Screen extends EventTarget {
     this.#push({ data });
   }
 
+  /** goOnAt says that the next media begin at that presentation time in seconds, behind a break: go there when they are here. */
+  goOnAt(pts) {
+    this.#breakAt = pts;
+  }
+
   /** hold pauses the picture here, or goes on at the live edge. */
   hold(held) {
     this.#held = held;
@@ -101,6 +107,7 @@ export class Screen extends EventTarget {
   #drop() {
     this.#queue = [];
     this.#queued = 0;
+    this.#breakAt = null;
   }
 
   #attach() {
@@ -133,6 +140,11 @@ export class Screen extends EventTarget {
     while (source?.readyState === "open" && this.#queue.length > 0 && !this.#buffer?.updating) {
       const job = this.#queue[0];
       try {
+        if (job.mime && this.#counts(job.mime)) {
+          this.#attach();
+          this.#jump = true;
+          return; // the rest of the queue is for the new source
+        }
         if (job.mime) this.#change(job.mime);
         else if (job.clear) this.#clear();
         else if (this.#buffer) this.#buffer.appendBuffer(this.#join());
@@ -144,6 +156,11 @@ export class Screen extends EventTarget {
       }
       this.#queued -= this.#queue.shift().data?.byteLength ?? 0;
     }
+  }
+
+  // counts says whether the number of tracks is another now: a SourceBuffer insists on the one that it began with.
+  #counts(mime) {
+    return this.#buffer && mime.split(",").length !== this.#mime.split(",").length;
   }
 
   #change(mime) {
@@ -213,6 +230,10 @@ export class Screen extends EventTarget {
     const edge = this.#source && this.#edge();
     if (!edge || this.#held || video.seeking) return;
     const ahead = edge.end - video.currentTime;
+    if (this.#breakAt !== null && edge.end > this.#breakAt) {
+      this.#breakAt = null;
+      this.#jump = true;
+    }
     if (this.#jump) this.#settled = performance.now() + SETTLING;
     const tooFar = performance.now() < this.#settled ? this.#cushion + BEHIND : TOO_FAR_BEHIND;
     if (this.#jump || ahead > tooFar || ahead < 0 || video.currentTime < edge.start) {
@@ -220,9 +241,9 @@ export class Screen extends EventTarget {
       video.currentTime = Math.max(edge.start, edge.end - this.#cushion);
       video.playbackRate = 1;
     } else if (ahead > this.#cushion + FAR_BEHIND) {
-      video.playbackRate = 1.1;
+      video.playbackRate = 1.2;
     } else if (ahead > this.#cushion + BEHIND) {
-      video.playbackRate = 1.05;
+      video.playbackRate = 1.1;
     } else if (ahead <= this.#cushion + BEHIND / 4) {
       video.playbackRate = 1;
     }

@@ -1,0 +1,137 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package clouddatastream
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// stampede lets n edges come at once and again until all are in. It returns when each handshake was begun that costs
+// cryptography, when the last edge was in, and the most tries of one edge.
+func stampede(a *admission, n int) (handshakes []time.Duration, last time.Duration, tries int) {
+	const reconnectMin, reconnectMax = time.Second, 30 * time.Second // the edge's defaults
+	began := time.Now()
+	var (
+		wg sync.WaitGroup
+		mu sync.Mutex
+	)
+	shake := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		handshakes = append(handshakes, time.Since(began))
+	}
+	for range n {
+		wg.Go(func() {
+			end := reconnectMin
+			for try := 1; ; try++ {
+				wait, retryAfter, err := a.decide(time.Now())
+				if err == nil {
+					time.Sleep(wait)
+					shake()
+				}
+				if err == nil && retryAfter == 0 {
+					mu.Lock()
+					defer mu.Unlock()
+					last, tries = max(last, time.Since(began)), max(tries, try)
+					return
+				}
+				if retryAfter > 0 { // in whole seconds; the edge adds less than one
+					retryAfter = (retryAfter + time.Second - 1).Truncate(time.Second) + rand.N(time.Second)
+				}
+				end = min(2*end, reconnectMax)
+				time.Sleep(max(reconnectMin+rand.N(end-reconnectMin), retryAfter))
+			}
+		})
+	}
+	wg.Wait()
+	return handshakes, last, tries
+}
+
+// peak is the largest number within any second. times are in order.
+func peak(times []time.Duration) int {
+	most, from := 0, 0
+	for i, t := range times {
+		for t-times[from] >= time.Second {
+			from++
+		}
+		most = max(most, i-from+1)
+	}
+	return most
+}
+
+func TestStampede(t *testing.T) {
+	const perSecond, burst = 100, 200
+	for _, n := range []int{100, 1000, 5000} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMetrics(prometheus.NewRegistry())
+			handshakes, last, tries := stampede(newAdmission(perSecond, burst, m), n)
+			p := peak(handshakes)
+			t.Logf("%d edges: %d handshakes in all, %d in the worst second, all back after %v, at most %d tries", n, len(handshakes), p, last, tries)
+			// Turns at once and in a second, and refusals likewise.
+			if most := burst + perSecond + perSecond; p > most {
+				t.Errorf("%d handshakes in a second, want at most %d", p, most)
+			}
+			least := time.Duration(max(n-burst, 0)) * (time.Second / perSecond)
+			if limit := 2*least + 20*time.Second; last < least-time.Second || last > limit {
+				t.Errorf("all of %d are back after %v, want %v to %v", n, last, least, limit)
+			}
+			if len(handshakes) > 2*n {
+				t.Errorf("%d handshakes for %d edges", len(handshakes), n)
+			}
+		})
+	}
+}
+
+// Few edges never wait, whatever was before.
+func TestAdmissionForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(100, 200, newMetrics(prometheus.NewRegistry()))
+		for range 3 {
+			_, _, _ = stampede(a, 1000)
+			time.Sleep(5 * time.Second)
+			for range 100 {
+				if wait, retryAfter, err := a.decide(time.Now()); wait != 0 || retryAfter != 0 || err != nil {
+					t.Fatal(wait, retryAfter, err)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+	})
+}
+
+// Who is sent away is told a time of its own, behind those who wait, and not for ever.
+func TestPromises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(100, 1, newMetrics(prometheus.NewRegistry()))
+		var before time.Time
+		promises := 0
+		for range 200 * 100 { // 200 s of an onslaught of 1000 a second
+			for range 10 {
+				now := time.Now()
+				_, retryAfter, err := a.decide(now)
+				if err != nil || retryAfter == 0 {
+					continue
+				}
+				promises++
+				if retryAfter <= maxWait || retryAfter > maxPromise {
+					t.Fatalf("sent away for %v", retryAfter)
+				}
+				if now.Add(retryAfter).Equal(before) {
+					t.Fatal("two were promised the same turn")
+				}
+				before = now.Add(retryAfter)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if promises < 200*40 || promises > 200*51+50 {
+			t.Errorf("%d promises in 200 s, want 50 a second", promises)
+		}
+	})
+}

@@ -1,0 +1,135 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package viewerauth
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The ClusterRoles of build/manifests/rbac.
+const (
+	viewerRole   = "datastream-viewer"
+	operatorRole = "datastream-operator"
+)
+
+// retryAfter is when to ask again while the API server is away, in seconds.
+const retryAfter = 5
+
+// answer writes a metav1.Status, as the API server does.
+func answer(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	status := metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
+	}
+	if code == http.StatusServiceUnavailable {
+		status.Details = &metav1.StatusDetails{RetryAfterSeconds: retryAfter}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // people copy commands out of it
+	_ = enc.Encode(&status)  // the caller may be gone
+}
+
+func refuseUnknown(w http.ResponseWriter) {
+	answer(w, http.StatusNotFound, metav1.StatusReasonNotFound,
+		"no such page; streams are at /node/{node}/{rule}/{path} and /namespaces/{namespace}/node/{node}/{rule}/{path}, GET /streams lists them")
+}
+
+func refuseForeign(w http.ResponseWriter) {
+	answer(w, http.StatusForbidden, metav1.StatusReasonForbidden, "a page of another site may not do this")
+}
+
+// refuseUnauthenticated answers 401. invalid tells credentials that are bad from none (RFC 6750, 3).
+func refuseUnauthenticated(w http.ResponseWriter, why string, invalid bool) {
+	challenge := `Bearer realm="datastream"`
+	if invalid {
+		challenge += `, error="invalid_token"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	answer(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, why+
+		`; send a Kubernetes token, such as curl -H "Authorization: Bearer $(kubectl create token SERVICEACCOUNT)"`+
+		", or a fresh ?ticket= where headers cannot be set (POST …/ticket)")
+}
+
+func refuseForbidden(w http.ResponseWriter, user string, r right) {
+	answer(w, http.StatusForbidden, metav1.StatusReasonForbidden, forbidden(user, r))
+}
+
+// forbidden says what is not allowed, how to look into that, and what would allow it.
+func forbidden(user string, r right) string {
+	as := " --as=" + quote(user)
+	if r.path != "" {
+		return fmt.Sprintf("user %.253q may not %s %s; ask: kubectl auth can-i %s %s%s; "+
+			"allow with a ClusterRole for that nonResourceURL and a ClusterRoleBinding", user, r.verb, r.path, r.verb, quote(r.path), as)
+	}
+	role := viewerRole
+	if r.verb == "update" {
+		role = operatorRole
+	}
+	subject := "--user=" + quote(user)
+	if name, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
+		subject = "--serviceaccount=" + quote(name)
+	}
+	ns := " -n " + quote(r.namespace)
+	name := resource + "." + group
+	if r.rule != "" {
+		name += "/" + r.rule
+	}
+	return fmt.Sprintf("user %.253q may not %s %s/%s %.253q in namespace %.63q; ask: kubectl auth can-i %s %s --subresource=%s%s%s; "+
+		"allow: kubectl create rolebinding %s --clusterrole=%s %s%s",
+		user, r.verb, resource, r.subresource, r.rule, r.namespace,
+		r.verb, quote(name), r.subresource, ns, as,
+		role, role, subject, ns)
+}
+
+// quote makes one word of s for a shell: people will paste it, and the URL that it comes from may be anybody's.
+func quote(s string) string {
+	const most = 300
+	s = s[:min(len(s), most)]
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.:/@", c)
+	}
+	if s != "" && strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
+		return s
+	}
+	clean := strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return '?'
+		}
+		return c
+	}, s)
+	return "'" + strings.ReplaceAll(clean, "'", `'\''`) + "'"
+}
+
+func refuseScope(w http.ResponseWriter) {
+	answer(w, http.StatusForbidden, metav1.StatusReasonForbidden,
+		`this ticket is for watching only; POST …/ticket with {"control": true} gives one that may control`)
+}
+
+func refuseTicket(w http.ResponseWriter, code int, message string) {
+	reason := metav1.StatusReasonBadRequest
+	switch code {
+	case http.StatusForbidden:
+		reason = metav1.StatusReasonForbidden
+	case http.StatusConflict:
+		reason = metav1.StatusReasonConflict
+	case http.StatusUnprocessableEntity:
+		reason = metav1.StatusReasonInvalid
+	}
+	answer(w, code, reason, message)
+}
+
+func refuseBusy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	answer(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
+		"the API server cannot be asked who you are and what you may do; cloudcore's log says why")
+}

@@ -1,0 +1,178 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubeedge/datastream/internal/pki"
+)
+
+// bin is where "make e2e" and "make local-up" put the control plane.
+const bin = "../../_output/bin"
+
+// cloudCore is the name of the service account under which cloudcore runs in a cluster; the manifests bind it.
+const cloudCore = "system:serviceaccount:kubeedge:cloudcore"
+
+// apiServer is an etcd and a kube-apiserver.
+type apiServer struct {
+	dir     string
+	address string
+	ca      *pki.Authority
+	exited  chan error
+}
+
+// findControlPlane returns etcd and kube-apiserver, of _output/bin or PATH.
+func findControlPlane() (etcd, server string, err error) {
+	find := func(name string) string {
+		file, err := filepath.Abs(filepath.Join(bin, name))
+		if _, missing := os.Stat(file); err == nil && missing == nil {
+			return file
+		}
+		if file, err = exec.LookPath(name); err == nil {
+			return file
+		}
+		return ""
+	}
+	if etcd, server = find("etcd"), find("kube-apiserver"); etcd == "" || server == "" {
+		return "", "", errors.New("no etcd or kube-apiserver in _output/bin or PATH (make e2e builds them)")
+	}
+	return etcd, server, nil
+}
+
+// startAPIServer starts both; they end with ctx, and stop waits for that.
+func startAPIServer(ctx context.Context, dir, etcd, server string) (a *apiServer, stop func(), err error) {
+	a = &apiServer{dir: dir, exited: make(chan error, 2)}
+	if a.ca, err = pki.NewAuthority("access"); err != nil {
+		return nil, nil, err
+	}
+	if err := os.WriteFile(a.file("ca.crt"), a.ca.PEM(), 0o600); err != nil {
+		return nil, nil, err
+	}
+	for name, template := range map[string]*x509.Certificate{
+		"server": pki.Server("kube-apiserver"), "accounts": {Subject: pkix.Name{CommonName: "accounts"}},
+	} {
+		pair, err := a.ca.Issue(template)
+		if err == nil {
+			err = pair.Write(a.file(name+".crt"), a.file(name+".key"))
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	client, peer := "http://"+freeAddress(), "http://"+freeAddress()
+	a.address = freeAddress()
+	_, port, _ := net.SplitHostPort(a.address)
+
+	ctx, cancel := context.WithCancel(ctx)
+	processes := 0
+	stop = func() {
+		cancel()
+		for range processes {
+			<-a.exited
+		}
+	}
+	for _, command := range [][]string{
+		{etcd, "--data-dir=" + a.file("etcd"), "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer, "--log-level=warn"},
+		{server, "--etcd-servers=" + client, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + dir,
+			"--tls-cert-file=" + a.file("server.crt"), "--tls-private-key-file=" + a.file("server.key"), "--client-ca-file=" + a.file("ca.crt"),
+			"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--service-account-key-file=" + a.file("accounts.key"),
+			"--service-account-signing-key-file=" + a.file("accounts.key"), "--service-cluster-ip-range=10.254.0.0/24",
+			"--authorization-mode=RBAC", "--endpoint-reconciler-type=none"},
+	} {
+		if err := a.run(ctx, command); err != nil {
+			stop()
+			return nil, nil, err
+		}
+		processes++
+	}
+	if err := a.ready(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return a, stop, nil
+}
+
+func (a *apiServer) file(name string) string { return filepath.Join(a.dir, name) }
+
+func (a *apiServer) run(ctx context.Context, command []string) error {
+	log, err := os.Create(a.file(filepath.Base(command[0]) + ".log"))
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		log.Close()
+		return fmt.Errorf("starting %s: %w", command[0], err)
+	}
+	go func() {
+		err := cmd.Wait()
+		log.Close()
+		a.exited <- fmt.Errorf("%s ended: %w", command[0], err)
+	}()
+	return nil
+}
+
+// ready returns when the API server and its built-in roles are there.
+func (a *apiServer) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	config, err := a.config("admin", "system:masters")
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	for {
+		err := client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("kube-apiserver is not ready, see %s: %w", a.dir, err)
+		case <-time.After(100 * time.Millisecond): // nobody tells us
+		}
+	}
+}
+
+// config is how a user reaches the API server, by certificate.
+func (a *apiServer) config(name, group string) (*rest.Config, error) {
+	pair, err := a.ca.Issue(pki.Client(name, group))
+	if err != nil {
+		return nil, err
+	}
+	certificate, key := pair.PEM()
+	return &rest.Config{
+		Host: "https://" + a.address, QPS: 100, Burst: 200,
+		TLSClientConfig: rest.TLSClientConfig{CAData: a.ca.PEM(), CertData: certificate, KeyData: key},
+	}, nil
+}
+
+// freeAddress is one of the loopback that is free now.
+func freeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err) // no loopback
+	}
+	defer l.Close()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
