@@ -22,6 +22,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/kubeedge/datastream/tests/camera"
+	"github.com/kubeedge/datastream/tests/harness"
 )
 
 // browser is a headless Chromium, driven over the DevTools protocol.
@@ -33,15 +34,15 @@ type browser struct {
 	session string
 }
 
-// openBrowser starts Chromium on a page. It ends with the test.
-func openBrowser(t *testing.T, url string, width, height int) *browser {
+// openBrowser starts Chromium on an empty page of 1280 by 720 pixels. It ends with the test.
+func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	path := program(t, "chromium")
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--autoplay-policy=no-user-gesture-required", fmt.Sprintf("--window-size=%d,%d", width, height),
-		"--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), url)
+		"--autoplay-policy=no-user-gesture-required", "--window-size=1280,720",
+		"--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "about:blank")
 	errs, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -184,12 +185,15 @@ func differing(a, b image.Image) int {
 	return n
 }
 
-// Chromium plays the page: it says live, time goes on and the clock in the picture moves.
-func TestChromium(t *testing.T) {
-	b := openBrowser(t, "about:blank", 1280, 720)
-	url := stream(t, "page", camera.Clock)
+// isLive is true in a page whose picture runs and is not behind.
+const isLive = `(() => { const v = document.getElementById("video"), b = v.buffered; return document.getElementById("stage").dataset.state == "live" &&
+	b.length > 0 && b.end(b.length - 1) - v.currentTime <= 2 })()`
+
+// openPage shows a stream's page.
+func (b *browser) openPage(url string) {
+	b.t.Helper()
 	var ignored struct{}
-	patiently(t, func(context.Context) (string, error) {
+	patiently(b.t, func(context.Context) (string, error) {
 		b.call(b.session, "Page.navigate", map[string]any{"url": url}, &ignored)
 		b.until("a document", `document.readyState == "complete"`)
 		if b.eval(`!!document.getElementById("video")`) != "true" {
@@ -197,12 +201,89 @@ func TestChromium(t *testing.T) {
 		}
 		return "", nil
 	})
-	b.until("a running picture", `document.getElementById("video").currentTime > 1 && document.getElementById("stage").dataset.state == "live"`)
-	b.until("its facts", `document.getElementById("codecs").textContent.includes("H.264") && /\d/.test(document.getElementById("latency").textContent)`)
-	first := b.screenshot("player")
+	b.until("a running picture", `document.getElementById("video").currentTime > 1 && `+isLive)
+	b.eval(`window.loadedOnce = true`)
+}
+
+// runsOn checks that the picture moves, and that the page is still the one that was opened.
+func (b *browser) runsOn(name string) {
+	b.t.Helper()
+	first := b.screenshot(name)
 	from := b.eval(`document.getElementById("video").currentTime`)
-	b.until("two more seconds", `document.getElementById("video").currentTime > `+from+` + 2`)
-	if n := differing(first, b.screenshot("player-later")); n < 500 {
-		t.Errorf("only %d pixels have changed in two seconds: the picture stands still", n)
+	b.until("two more seconds", `document.getElementById("video").currentTime > `+from+` + 2 && `+isLive)
+	if n := differing(first, b.screenshot(name+"-later")); n < 500 {
+		b.t.Errorf("%s: only %d pixels have changed in two seconds: the picture stands still", name, n)
+	}
+	if b.eval(`!!window.loadedOnce`) != "true" {
+		b.t.Errorf("%s: the page was loaded again", name)
+	}
+}
+
+// Chromium plays the page: it says live, time goes on and the clock in the picture moves.
+func TestChromium(t *testing.T) {
+	b := openBrowser(t)
+	b.openPage(stream(t, "page", camera.Clock))
+	b.until("its facts", `document.getElementById("codecs").textContent.includes("H.264") && /\d/.test(document.getElementById("latency").textContent)`)
+	b.runsOn("player")
+}
+
+// The tunnel is away for some seconds: the page says so and how old its picture is, and is live again by itself.
+func TestChromiumTunnelLost(t *testing.T) {
+	b := openBrowser(t)
+	b.openPage(stream(t, "tunnel-lost", camera.Clock))
+	b.screenshot("live")
+	cluster.Proxy.SetDown(true)
+	t.Cleanup(func() { cluster.Proxy.SetDown(false) })
+	const notice = `document.getElementById("notice").innerText`
+	b.until("a word about it", `document.getElementById("stage").dataset.state == "reconnecting" && `+notice+`.includes("Reconnecting…")`)
+	b.until("the picture's age", `/[4-9] s old/.test(`+notice+`)`)
+	b.screenshot("reconnecting")
+	cluster.Proxy.SetDown(false)
+	b.until("the picture back", isLive)
+	b.runsOn("back")
+}
+
+// The cloud is away for some seconds, for the browser: the page dials again by itself.
+func TestChromiumServerLost(t *testing.T) {
+	proxy, err := harness.NewProxy(cluster.Viewers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	b := openBrowser(t)
+	b.openPage(strings.Replace(stream(t, "server-lost", camera.Clock), cluster.Viewers, proxy.Address(), 1))
+	proxy.SetDown(true)
+	b.until("a word about it", `document.getElementById("notice").innerText.match(/Reconnecting…\s+The picture is [3-9] s old/)`)
+	b.screenshot("server-lost")
+	proxy.SetDown(false)
+	b.until("the picture back", isLive)
+	b.runsOn("server-back")
+}
+
+// The camera comes back as another one, in turn: other resolution and B-frames, no sound, and sound again. The page follows.
+func TestChromiumCameraChanges(t *testing.T) {
+	b := openBrowser(t)
+	url, cam := streamOf(t, "changes", camera.Config{Clip: load(t, camera.Clock)})
+	b.openPage(url)
+	silent := load(t, camera.Clock).Only((*camera.Track).IsVideo)
+	for _, c := range []struct {
+		name  string
+		clip  *camera.Clip
+		width int
+		sound bool
+	}{
+		{"smaller", load(t, camera.ClockBFrame), 640, true},
+		{"silent", silent, 1280, false},
+		{"loud", load(t, camera.ClockBFrame), 640, true},
+	} {
+		cam.Close()
+		var err error
+		if cam, err = camera.Start(camera.Config{Address: cam.Address(), Clip: c.clip}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cam.Close)
+		b.until("the "+c.name+" picture", fmt.Sprintf(
+			`document.getElementById("video").videoWidth == %d && document.getElementById("codecs").textContent.includes("AAC") == %t && %s`, c.width, c.sound, isLive))
+		b.runsOn(c.name)
 	}
 }

@@ -6,6 +6,8 @@
 package players
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,14 +70,26 @@ func program(t *testing.T, name string) string {
 	return ""
 }
 
-// stream makes a rule for a camera with that clip and returns its URL.
-func stream(t *testing.T, name, clip string) string {
+func load(t *testing.T, clip string) *camera.Clip {
 	t.Helper()
 	loaded, err := camera.Load(clip)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cam, err := camera.Start(camera.Config{Clip: loaded})
+	return loaded
+}
+
+// stream makes a rule for a camera with that clip and returns its URL.
+func stream(t *testing.T, name, clip string) string {
+	t.Helper()
+	url, _ := streamOf(t, name, camera.Config{Clip: load(t, clip)})
+	return url
+}
+
+// streamOf makes a camera and a rule for it, and returns the stream's URL.
+func streamOf(t *testing.T, name string, cfg camera.Config) (string, *camera.Camera) {
+	t.Helper()
+	cam, err := camera.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +107,7 @@ func stream(t *testing.T, name, clip string) string {
 	if err := harness.ApplyRule(ctx, cluster.Client, rule); err != nil {
 		t.Fatal(err)
 	}
-	return "http://" + cluster.Viewers + "/node/edge-1/" + name + "/camera"
+	return "http://" + cluster.Viewers + "/node/edge-1/" + name + "/camera", cam
 }
 
 // patiently runs a command until it succeeds: a rule takes a moment to arrive.
@@ -162,6 +177,60 @@ func TestFFmpeg(t *testing.T) {
 				if err != nil || len(out) > 0 {
 					t.Errorf("%s: ffmpeg: %v\n%s", format, err, out)
 				}
+			}
+		})
+	}
+}
+
+// The camera's clock jumps, its picture changes and it starts anew, while ffmpeg watches: it has nothing to complain about.
+func TestFFmpegCameraChanges(t *testing.T) {
+	ffmpeg := program(t, "ffmpeg")
+	for _, format := range []string{"mp4", "ts"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			url, cam := streamOf(t, "faults-"+format, camera.Config{})
+			probe(t, url) // it is there
+			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+			defer cancel()
+			const seconds = 20
+			var errs bytes.Buffer
+			cmd := exec.CommandContext(ctx, ffmpeg, "-nostdin", "-nostats", "-v", "error", "-t", strconv.Itoa(seconds),
+				"-i", url+"?format="+format, "-map", "0:v", "-flush_packets", "1", "-f", "framecrc", "-")
+			cmd.Stderr = &errs
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			pictures := 0
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				if !strings.HasPrefix(lines.Text(), "0,") {
+					continue
+				}
+				switch pictures++; pictures {
+				case 25:
+					cam.Jump(time.Hour)
+				case 75:
+					if err := cam.SwitchClip(load(t, camera.ClockBFrame)); err != nil {
+						t.Error(err)
+					}
+				case 200:
+					cam.Close()
+					again, err := camera.Start(camera.Config{Address: cam.Address()})
+					if err != nil {
+						t.Error(err)
+						break
+					}
+					t.Cleanup(again.Close)
+				}
+			}
+			if err := cmd.Wait(); err != nil || errs.Len() > 0 {
+				t.Errorf("ffmpeg: %v\n%s", err, errs.String())
+			}
+			if pictures < seconds*25/2 {
+				t.Errorf("%d pictures in %d s", pictures, seconds)
 			}
 		})
 	}

@@ -7,11 +7,13 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
@@ -46,19 +48,41 @@ type runningChannel struct {
 	done     chan struct{}
 }
 
+// Option changes what an Agent is made of.
+type Option func(*options)
+
+type options struct {
+	netDial NetDial
+}
+
+// WithNetDial replaces how connections to the cloud are made, for hosts whose way out is special.
+func WithNetDial(dial NetDial) Option { return func(o *options) { o.netDial = dial } }
+
 // NewAgent makes an agent. cfg is valid and does not change any more.
-func NewAgent(cfg *v1alpha1.EdgeDataStream, sources source.Registry, m *Metrics) *Agent {
+func NewAgent(cfg *v1alpha1.EdgeDataStream, sources source.Registry, m *Metrics, opts ...Option) *Agent {
+	o := options{netDial: new(net.Dialer).DialContext}
+	for _, apply := range opts {
+		apply(&o)
+	}
 	a := &Agent{
 		config: cfg, sources: sources, metrics: m,
 		store: store{cfg.StoreFile}, arrived: newSignal(), back: newSignal(),
 		channels: make(map[tunnel.StreamKey]*runningChannel),
 	}
 	a.revision.Store(new(string))
+	unsent := unsentBytes
+	if !cfg.Congestion.Enable {
+		unsent = 0
+	}
+	connect := tunnelDial(o.netDial, unsent)
 	credentials := func() (*tls.Config, error) { return tlsConfig(cfg) }
 	a.dialers = map[string]dialer{
-		"websocket": &webSocketDialer{server: cfg.Server, tls: credentials, timing: tunnel.DefaultTiming},
+		"websocket": &webSocketDialer{
+			server: cfg.Server, tls: credentials, timing: tunnel.DefaultTiming,
+			connect: connect, pace: rate.NewLimiter(dialsPerSecond, dialBurst),
+		},
 	}
-	a.reporter = &reporter{config: cfg, tls: credentials, revision: a.Revision, again: newSignal()}
+	a.reporter = &reporter{config: cfg, connect: connect, tls: credentials, revision: a.Revision, again: newSignal()}
 	return a
 }
 
@@ -176,7 +200,7 @@ func (a *Agent) start(ctx context.Context, key tunnel.StreamKey, t assignment.Ta
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &runningChannel{protocol: t.Protocol, cancel: cancel, done: make(chan struct{}), channel: &channel{
 		stream: newStream(key, t, a.config, a.sources, a.metrics),
-		config: a.config, dialer: a.dialers[t.Protocol], metrics: a.metrics, hello: a.hello, redial: newSignal(), hurry: newSignal(),
+		dialer: a.dialers[t.Protocol], hello: a.hello, redial: newSignal(), hurry: newSignal(),
 	}}
 	a.channels[key] = c
 	go func() {

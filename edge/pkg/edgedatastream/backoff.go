@@ -5,6 +5,7 @@ package edgedatastream
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -26,6 +27,21 @@ func (b *backoff) next() time.Duration {
 		return b.min
 	}
 	return b.min + rand.N(b.end-b.min)
+}
+
+// after returns how long to wait before the next try, the last one having failed with err. Who refused may say how
+// long. Where nobody answered, the wait does not grow: such a try burdens nobody, and when the path is back,
+// waits that have grown would be all that is in the way.
+func (b *backoff) after(err error) time.Duration {
+	var refused *refusedError
+	switch {
+	case errors.Is(err, errUnanswered):
+		return b.min/4 + rand.N(max(b.min/2, 1))
+	case errors.As(err, &refused):
+		return max(b.next(), refused.retryAfter)
+	default:
+		return b.next()
+	}
 }
 
 // reset begins anew after a success.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
-	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/congestion"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
@@ -23,14 +23,13 @@ import (
 var (
 	errTargetGone    = errors.New("the target is gone")
 	errTargetChanged = errors.New("the target's rule is another one")
+	errReplaced      = errors.New("it had fallen silent, another one is there")
 )
 
 // channel is one target: its stream, and a tunnel that is dialled over and over.
 type channel struct {
 	*stream
-	config  *v1alpha1.EdgeDataStream
-	dialer  dialer
-	metrics *Metrics
+	dialer dialer
 	// hello makes the first message of a tunnel for a rule's UID.
 	hello func(ruleUID string) *tunnel.Hello
 	// redial ends the present tunnel.
@@ -62,40 +61,42 @@ func (c *channel) connect(ctx context.Context) {
 	retry := backoff{min: c.config.ReconnectMin.Duration, max: c.config.ReconnectMax.Duration}
 	var log transitions
 	for ctx.Err() == nil {
-		pause := time.Duration(0)
-		conn, err := c.dialer.dial(ctx, c.key)
-		if err == nil {
-			c.metrics.Dials.WithLabelValues("connected").Inc()
+		conn, err := c.dial(ctx)
+		for conn != nil { // each replaces the one before
 			log.connected(c.key)
 			c.hurry.clear()
 			began := time.Now()
-			err = c.serve(ctx, conn)
+			conn, err = c.serve(ctx, conn)
 			if time.Since(began) > c.config.ReconnectMax.Duration {
 				retry.reset() // it lived; one that is closed at once is a failure like others
-			}
-			if errors.Is(err, errTargetChanged) {
-				retry.reset()
-				continue
-			}
-		} else if ctx.Err() == nil {
-			c.metrics.Dials.WithLabelValues("failed").Inc()
-			var refused *refusedError
-			if errors.As(err, &refused) {
-				pause = refused.retryAfter
 			}
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errTargetChanged) {
+			retry.reset()
+			continue
+		}
 		log.failed(c.key, err)
-		if woken, _ := wait(ctx, max(retry.next(), pause), c.redial, c.hurry); woken {
+		if woken, _ := wait(ctx, retry.after(err), c.redial, c.hurry); woken {
 			retry.reset()
 		}
 	}
 }
 
-// serve uses one tunnel until it or ctx ends, and says why.
-func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) error {
+func (c *channel) dial(ctx context.Context) (*tunnel.Conn, error) {
+	conn, err := c.dialer.dial(ctx, c.key)
+	result := "connected"
+	if err != nil {
+		result = "failed"
+	}
+	c.metrics.Dials.WithLabelValues(result).Inc()
+	return conn, err
+}
+
+// serve uses one tunnel until it or ctx ends, and says why. If that is because another one took its place, it returns that too.
+func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) (spare *tunnel.Conn, err error) {
 	c.metrics.Tunnels.Inc()
 	defer c.metrics.Tunnels.Dec()
 	c.attach(c.hello(c.current().RuleUID))
@@ -106,6 +107,11 @@ func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) error {
 	g.Go(func() error { return c.write(run, conn) })
 	g.Go(func() error { return conn.KeepAlive(run) })
 	g.Go(func() error {
+		var err error
+		spare, err = c.replace(run, conn)
+		return err
+	})
+	g.Go(func() error {
 		code, reason := tunnel.CloseGoingAway, ""
 		var err error
 		select {
@@ -113,6 +119,10 @@ func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) error {
 			err = errTargetChanged
 			code, reason = tunnel.CloseNormal, err.Error()
 		case <-run.Done():
+			if errors.Is(context.Cause(run), errReplaced) {
+				hangUp(conn.NetConn())
+				return nil
+			}
 			if cause := context.Cause(run); errors.Is(cause, errTargetGone) {
 				code, reason = tunnel.CloseNormal, cause.Error()
 			} else if ctx.Err() == nil {
@@ -122,10 +132,12 @@ func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) error {
 		_ = conn.Close(code, reason) // makes the reader and the writer return
 		return err
 	})
-	return g.Wait()
+	err = g.Wait()
+	return spare, err
 }
 
 func (c *channel) read(conn *tunnel.Conn) error {
+	socket := socket{key: c.key, conn: conn.NetConn(), lossControl: c.config.Congestion.LossControl}
 	for {
 		m, unit, err := conn.Read()
 		if err != nil {
@@ -138,7 +150,10 @@ func (c *channel) read(conn *tunnel.Conn) error {
 		case *tunnel.Desired:
 			c.desire(m)
 		case *tunnel.Ack:
-			c.ack(m)
+			if info, err := tunnel.SocketInfo(socket.conn); err == nil {
+				socket.lossy(c.sampled(congestion.Sample{RTT: info.RTT, MinRTT: info.MinRTT, Retransmits: info.Retransmits}))
+			}
+			socket.pace(c.ack(m))
 		case *tunnel.Unknown: // of a later version
 		default:
 			return fmt.Errorf("%w: %T from the cloud", tunnel.ErrMalformed, m)

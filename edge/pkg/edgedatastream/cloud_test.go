@@ -152,6 +152,7 @@ type link struct {
 	key        tunnel.StreamKey
 	conn       *tunnel.Conn
 	hello      *tunnel.Hello
+	writing    sync.Mutex
 	in         chan any // *media.AccessUnit, tunnel.Message and at last the error
 	generation uint64
 	last       *media.AccessUnit // of units
@@ -168,15 +169,25 @@ func (l *link) read() {
 			return
 		case u != nil:
 			l.in <- u
+			_ = l.acknowledge() // where it fails, so does the next Read
 		default:
 			l.in <- m
 		}
 	}
 }
 
+func (l *link) acknowledge() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	bytes, sequence := l.conn.Arrived()
+	return l.conn.WriteMessage(&tunnel.Ack{Sequence: sequence, Bytes: bytes, Received: time.Now().UnixMicro()})
+}
+
 func (l *link) desire(t *testing.T, a tunnel.Action) {
 	t.Helper()
 	l.generation++
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	if err := l.conn.WriteMessage(&tunnel.Desired{Action: a, Generation: l.generation}); err != nil {
 		t.Fatal(err)
 	}

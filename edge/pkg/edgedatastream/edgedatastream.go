@@ -39,18 +39,18 @@ type EdgeDataStream struct {
 var _ core.Module = (*EdgeDataStream)(nil)
 
 // New configures the module. Its metrics go to Prometheus' default registry.
-func New(cfg *v1alpha1.EdgeDataStream) *EdgeDataStream {
+func New(cfg *v1alpha1.EdgeDataStream, opts ...Option) *EdgeDataStream {
 	config.InitConfigure(cfg)
-	return newEdgeDataStream(&config.Config.EdgeDataStream, prometheus.DefaultRegisterer)
+	return newEdgeDataStream(&config.Config.EdgeDataStream, prometheus.DefaultRegisterer, opts...)
 }
 
 // Register configures the module and makes it known to beehive.
-func Register(cfg *v1alpha1.EdgeDataStream) { core.Register(New(cfg)) }
+func Register(cfg *v1alpha1.EdgeDataStream, opts ...Option) { core.Register(New(cfg, opts...)) }
 
-func newEdgeDataStream(cfg *v1alpha1.EdgeDataStream, reg prometheus.Registerer) *EdgeDataStream {
+func newEdgeDataStream(cfg *v1alpha1.EdgeDataStream, reg prometheus.Registerer, opts ...Option) *EdgeDataStream {
 	e := &EdgeDataStream{enable: cfg.Enable}
 	if cfg.Enable {
-		e.agent = NewAgent(cfg, DefaultSources(), NewMetrics(reg))
+		e.agent = NewAgent(cfg, DefaultSources(), NewMetrics(reg), opts...)
 	}
 	return e
 }

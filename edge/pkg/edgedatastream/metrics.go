@@ -18,6 +18,10 @@ type Metrics struct {
 	Dials   *prometheus.CounterVec
 	// SourceErrors counts failed or lost camera sessions, by reason.
 	SourceErrors *prometheus.CounterVec
+	// Substreams is the number of streams whose substream is on.
+	Substreams prometheus.Gauge
+	// Switches counts changes between main stream and substream, SwitchFailures those that came to nothing, by the stream that was wanted.
+	Switches, SwitchFailures *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -39,7 +43,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Tunnels:      gauge("tunnels", "Tunnels that are connected."),
 		Dials:        counter("tunnel_dials_total", "Attempts to connect a tunnel.", "result"),
 		SourceErrors: counter("source_errors_total", "Camera sessions that failed or were lost.", "reason"),
+		Substreams:   gauge("substreams", "Streams whose substream is on in place of the main stream."),
+
+		Switches:       counter("stream_switches_total", "Changes between an endpoint's main stream and its substream.", "to"),
+		SwitchFailures: counter("stream_switch_failures_total", "Changes between main stream and substream that came to nothing.", "to"),
 	}
-	reg.MustRegister(m.QueueBytes, m.QueueDelay, m.Drops, m.Tunnels, m.Dials, m.SourceErrors)
+	reg.MustRegister(m.QueueBytes, m.QueueDelay, m.Drops, m.Tunnels, m.Dials, m.SourceErrors, m.Substreams, m.Switches, m.SwitchFailures)
 	return m
 }

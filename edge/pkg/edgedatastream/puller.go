@@ -6,9 +6,11 @@ package edgedatastream
 import (
 	"context"
 	"errors"
+	"time"
 
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/congestion"
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
@@ -16,23 +18,23 @@ import (
 
 // pull runs the source whenever it is wanted, over and over, until ctx ends.
 func (s *stream) pull(ctx context.Context) {
-	retry := backoff{min: s.config.RetryMin.Duration, max: s.config.RetryMax.Duration}
+	retry := backoff{min: s.config.Source.RetryMin.Duration, max: s.config.Source.RetryMax.Duration}
 	for ctx.Err() == nil {
-		session, run := s.begin(ctx)
-		if session == nil {
+		first, run := s.begin(ctx)
+		if first == nil {
 			select {
 			case <-ctx.Done():
 			case <-s.wake:
 			}
 			continue
 		}
-		err := session.run(run)
-		if run.Err() != nil { // stopped, or another target
+		last, err := s.follow(run, first)
+		if run.Err() != nil || s.fallBack(last, err) { // stopped, another target, or not the main stream
 			retry.reset()
 			continue
 		}
-		session.failed(err)
-		if session.delivered {
+		last.failed(err)
+		if last.delivered {
 			retry.reset()
 		}
 		if woken, _ := wait(ctx, retry.next(), s.wake, nil); woken {
@@ -44,10 +46,16 @@ func (s *stream) pull(ctx context.Context) {
 // session is one run of a stream's source and the Sink of it. What still comes in after its end is ignored.
 type session struct {
 	*stream
-	id        uint64
 	rawURL    string
 	spec      source.Spec
 	delivered bool
+
+	// choice is which of the target's streams it is, choosable whether there are two.
+	choice    congestion.Choice
+	choosable bool
+	// described is what a session that is coming says of its tracks; took is closed when it has become the present one.
+	described tunnel.Tracks
+	took      chan struct{}
 }
 
 // begin makes a session and the context that ends it, or returns nil if the source is not wanted.
@@ -61,11 +69,26 @@ func (s *stream) begin(ctx context.Context) (*session, context.Context) {
 		s.abort()
 	}
 	ctx, s.abort = context.WithCancel(ctx)
-	s.session++
 	s.newClock = true
-	return &session{stream: s, id: s.session, rawURL: s.target.URL, spec: source.Spec{
-		Properties: s.target.Properties, StallTimeout: s.config.StallTimeout.Duration, MaxPayload: tunnel.DefaultMaxPayload,
-	}}, ctx
+	s.present, s.coming = s.newSession(s.first(time.Now())), nil
+	return s.present, ctx
+}
+
+// newSession makes a session of one of the target's streams. The mutex is held.
+func (s *stream) newSession(c congestion.Choice) *session {
+	n := &session{
+		stream: s, rawURL: s.target.URL, spec: s.sourceSpec(), choice: c, choosable: s.sub != nil && s.sub.url != "", took: make(chan struct{}),
+	}
+	if c == congestion.Sub {
+		n.rawURL = s.sub.url
+	}
+	return n
+}
+
+func (s *stream) sourceSpec() source.Spec {
+	return source.Spec{
+		Properties: s.target.Properties, StallTimeout: s.config.Source.StallTimeout.Duration, MaxPayload: tunnel.DefaultMaxPayload,
+	}
 }
 
 func (s *session) run(ctx context.Context) error {
@@ -76,18 +99,24 @@ func (s *session) run(ctx context.Context) error {
 	return src.Run(ctx, s)
 }
 
-// failed takes note that the session has ended by itself.
-func (s *session) failed(err error) {
+// stateOf is the state of a source that has ended with err.
+func stateOf(err error) tunnel.State {
 	st := tunnel.State{State: tunnel.Failed, Reason: source.Unknown, Message: "The source ended the stream."}
 	var known *source.Error
 	if errors.As(err, &known) {
 		st.Reason, st.Message = known.Reason, known.Message
 	}
+	return st
+}
+
+// failed takes note that the session has ended by itself.
+func (s *session) failed(err error) {
+	st := stateOf(err)
 	s.metrics.SourceErrors.WithLabelValues(st.Reason).Inc()
 
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if s.id != s.session {
+	if s != s.present {
 		return
 	}
 	if s.source != st {
@@ -103,22 +132,29 @@ func (s *session) failed(err error) {
 func (s *session) Tracks(tracks []media.Track, skipped []tunnel.SkippedTrack) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if s.id != s.session {
-		return
+	s.described = tunnel.Tracks{Tracks: tracks, Skipped: skipped}
+	if s == s.present {
+		s.describe(s.described)
 	}
-	s.tracks = tunnel.Tracks{Tracks: tracks, Skipped: skipped}
-	s.lead = media.Lead(tracks)
-	s.announced = false
+}
+
+// describe makes t what the units to come are of. The mutex is held.
+func (s *stream) describe(t tunnel.Tracks) {
+	s.tracks, s.lead, s.announced = t, media.Lead(t.Tracks), false
 }
 
 // Unit implements source.Sink.
 func (s *session) Unit(u *media.AccessUnit) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if s.id != s.session || s.lead == nil {
+	if s == s.coming {
+		s.takeOver(s, u)
+	}
+	if s != s.present || s.lead == nil {
 		return
 	}
 	s.delivered = true
+	s.offered(u)
 	s.sequence++
 	u.Sequence = s.sequence
 	if s.newClock {
@@ -128,7 +164,7 @@ func (s *session) Unit(u *media.AccessUnit) {
 	s.gop.Push(u, s.lead.ID)
 	if s.source.State != tunnel.Streaming {
 		klog.InfoS("Source delivers", "stream", s.key, "tracks", len(s.tracks.Tracks), "skipped", len(s.tracks.Skipped))
-		s.source = tunnel.State{State: tunnel.Streaming}
+		s.source = s.streaming(s.choice)
 		if s.sending() {
 			s.announce() // who hears that it streams also knows what
 		}

@@ -26,6 +26,7 @@ const reportTimeout = 10 * time.Second
 // what was lost.
 type reporter struct {
 	config   *v1alpha1.EdgeDataStream
+	connect  NetDial
 	tls      func() (*tls.Config, error)
 	revision func() string
 	// again asks for a report.
@@ -49,7 +50,7 @@ func (r *reporter) report(ctx context.Context) {
 	retry := backoff{min: r.config.ReconnectMin.Duration, max: r.config.ReconnectMax.Duration}
 	failed := false
 	for {
-		pause, err := r.post(ctx, r.revision())
+		err := r.post(ctx, r.revision())
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -57,7 +58,7 @@ func (r *reporter) report(ctx context.Context) {
 			failed = true
 			klog.InfoS("Revision is not reported yet, it is tried again", "err", err)
 		}
-		woken, ok := wait(ctx, max(retry.next(), pause), r.again, nil)
+		woken, ok := wait(ctx, retry.after(err), r.again, nil)
 		if !ok {
 			return
 		}
@@ -67,35 +68,35 @@ func (r *reporter) report(ctx context.Context) {
 	}
 }
 
-// post sends one report. It may return how long the cloud wants to be left alone.
-func (r *reporter) post(ctx context.Context, revision string) (time.Duration, error) {
+// post sends one report.
+func (r *reporter) post(ctx context.Context, revision string) error {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	config, err := r.tls()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	body, err := json.Marshal(tunnel.Revision{Revision: revision})
 	if err != nil {
-		return 0, fmt.Errorf("encoding revision: %w", err)
+		return fmt.Errorf("encoding revision: %w", err)
 	}
 	url := "https" + strings.TrimPrefix(r.config.Server, "wss") + tunnel.RevisionPath(r.config.NodeName)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return 0, fmt.Errorf("reporting revision: %w", err)
+		return fmt.Errorf("reporting revision: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	// Reports are rare and certificates change: no connection is kept.
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: r.connect, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return 0, fmt.Errorf("reporting revision: %w", err)
+		return fmt.Errorf("reporting revision: %w", err)
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, tunnel.MaxMessage))
 	if resp.StatusCode/100 != 2 {
-		return retryAfter(resp.Header, time.Now()), fmt.Errorf("reporting revision: %w", &refusedError{status: resp.StatusCode})
+		return fmt.Errorf("reporting revision: %w", refusal(resp))
 	}
-	return 0, nil
+	return nil
 }

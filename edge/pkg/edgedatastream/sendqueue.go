@@ -16,18 +16,22 @@ import (
 // Causes of units dropped by a sendQueue.
 const (
 	dropDisposable = "disposable" // no other unit refers to it
+	dropTail       = "tail"       // the rest of its GOP would be late
 	dropReference  = "reference"  // it refers to a dropped unit, or is dropped to catch up at a random access point
 	dropAudio      = "audio"      // audio or data, when nothing else is left to drop
 )
 
 // sendQueue is what waits for a slow tunnel: access units within bounds of size and age, and control messages
 // in order with them. Over a bound it drops, in this order: disposable video, video up to the newest random
-// access point, video behind that, audio. A unit that refers to a dropped one never leaves it. It is neither
-// safe for concurrent use nor aware of time: whoever calls says how late it is.
+// access point, video behind that, audio. Where the path is known it does not let it come to that: what would
+// be late is dropped while it is worth least (late.go). A unit that refers to a dropped one never leaves it. It is
+// neither safe for concurrent use nor aware of time: whoever calls says how late it is.
 type sendQueue struct {
 	maxBytes int
 	maxAge   time.Duration
 	onDrop   func(cause string)
+	// lateness is what is late; its zero value is nothing.
+	lateness lateness
 
 	items  []queueItem
 	bytes  int
@@ -74,6 +78,7 @@ func (q *sendQueue) pushUnit(u *media.AccessUnit, video bool, clock uint64, now 
 	q.items = append(q.items, queueItem{unit: u, video: video, clock: clock, since: now})
 	q.bytes += len(u.Payload)
 	q.shed(now)
+	q.shedLate(now)
 }
 
 func (q *sendQueue) track(id uint8) *source.Resync {
@@ -88,9 +93,13 @@ func (q *sendQueue) track(id uint8) *source.Resync {
 // miss says that units of a video track pass by the queue: the track goes on at its next random access point.
 func (q *sendQueue) miss(track uint8) { q.track(track).Miss() }
 
+// unitNext says whether the next item is a unit.
+func (q *sendQueue) unitNext() bool { return len(q.items) > 0 && q.items[0].unit != nil }
+
 // pop takes the next item out.
 func (q *sendQueue) pop(now time.Time) (queueItem, bool) {
 	q.shed(now)
+	q.shedLate(now)
 	if len(q.items) == 0 {
 		return queueItem{}, false
 	}
@@ -180,8 +189,16 @@ func (q *sendQueue) catchUp(track uint8) {
 		return dropped && !r.Admit(i.unit)
 	})
 	if dropped {
-		*q.track(track) = r
+		q.follow(track, r)
 	}
+}
+
+// follow makes r, which has seen the queue up to its tail, the track's. What the track has missed behind that stays missed.
+func (q *sendQueue) follow(track uint8, r source.Resync) {
+	if q.track(track).Waiting() {
+		r.Miss()
+	}
+	*q.track(track) = r
 }
 
 // keepNewest drops all of a video track but its newest random access point, and what comes up to the next one.

@@ -137,6 +137,11 @@ func TestSendQueueInvariants(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		const maxBytes, maxAge = 400, 2 * time.Second
 		q := newSendQueue(maxBytes, maxAge, func(string) {})
+		if seed%2 == 1 { // a path of changing speed
+			q.lateness = lateness{most: time.Second, head: 200 * time.Millisecond, delay: func(now time.Time, bytes int) time.Duration {
+				return time.Duration(bytes*(1+now.Second()%5)) * time.Millisecond
+			}}
+		}
 		now := time.Unix(0, 0)
 		var d decoder
 		var pushed, clock, gopOf, pts = uint64(0), uint64(1), map[uint64]gopUnit{}, int64(0)

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/congestion"
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
@@ -27,7 +28,7 @@ const maxGOPDuration = 30 * time.Second
 type stream struct {
 	key     tunnel.StreamKey
 	sources source.Registry
-	config  v1alpha1.Source
+	config  *v1alpha1.EdgeDataStream
 	metrics *Metrics
 
 	// ready wakes the writer, wake the puller.
@@ -36,6 +37,8 @@ type stream struct {
 	mutex  sync.Mutex
 	target assignment.Target
 	queue  *sendQueue
+	// path is what is known of the present tunnel's; nil without a tunnel, or if congestion control is off.
+	path *congestion.Controller
 
 	// What the cloud wants. attached: there is a tunnel; heard: it has said what is desired; fresh: nothing was sent on
 	// it yet; announced: it has been told the tracks as they are now.
@@ -45,13 +48,16 @@ type stream struct {
 	reported                          tunnel.State
 	hold                              *time.Timer // ends a source that has lost its tunnel
 
-	// What the source does. session numbers the source's runs and abort ends the present one.
-	source  tunnel.State // Generation is not used
-	session uint64
-	abort   context.CancelFunc
-	tracks  tunnel.Tracks
-	lead    *media.Track
-	gop     media.GOP
+	// What the source does. present is the session whose units count, coming one that is to take its place; abort ends both.
+	source          tunnel.State // Generation is not used
+	present, coming *session
+	abort           context.CancelFunc
+	// sub is the choice between the target's two streams; nil if it has only one.
+	sub *substream
+
+	tracks tunnel.Tracks
+	lead   *media.Track
+	gop    media.GOP
 
 	// sequence is that of the newest unit. clock numbers the source's clocks: this one began with clockStart, and the
 	// cloud is known to have units of ackedClock.
@@ -59,11 +65,12 @@ type stream struct {
 	clock, clockStart, ackedClock uint64
 	newClock                      bool
 	gaugedBytes                   int
+	gaugedSub                     bool
 }
 
 func newStream(key tunnel.StreamKey, target assignment.Target, cfg *v1alpha1.EdgeDataStream, sources source.Registry, m *Metrics) *stream {
 	s := &stream{
-		key: key, target: target, sources: sources, config: cfg.Source, metrics: m,
+		key: key, target: target, sources: sources, config: cfg, metrics: m,
 		ready: newSignal(), wake: newSignal(),
 		action: tunnel.Stop,
 		source: tunnel.State{State: tunnel.Idle},
@@ -72,7 +79,8 @@ func newStream(key tunnel.StreamKey, target assignment.Target, cfg *v1alpha1.Edg
 		// one did. No stream has a million units per second.
 		sequence: uint64(time.Now().UnixMicro()),
 	}
-	s.queue = newSendQueue(cfg.Queue.Bytes, cfg.Queue.Age.Duration, func(cause string) { m.Drops.WithLabelValues(cause).Inc() })
+	s.queue = newSendQueue(cfg.Queue.Bytes, cfg.Queue.Age.Duration, s.dropped)
+	s.sub = s.newSubstream()
 	return s
 }
 
@@ -82,6 +90,7 @@ func (s *stream) attach(hello *tunnel.Hello) {
 	defer s.mutex.Unlock()
 	s.attached, s.heard, s.fresh, s.announced = true, false, true, false
 	s.queue.clear()
+	s.measure()
 	s.queue.sentClock = s.ackedClock
 	s.queue.pushMessage(hello)
 	s.report(true)
@@ -94,12 +103,13 @@ func (s *stream) detach() {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.attached = false
+	s.path, s.queue.lateness = nil, lateness{}
 	s.queue.clear()
 	s.flush()
 	if s.action == tunnel.Stop || s.hold != nil {
 		return
 	}
-	s.hold = time.AfterFunc(s.config.HoldTime.Duration, s.expire)
+	s.hold = time.AfterFunc(s.config.Source.HoldTime.Duration, s.expire)
 }
 
 // expire ends a source whose tunnel did not come back.
@@ -122,6 +132,7 @@ func (s *stream) close() {
 	defer s.mutex.Unlock()
 	s.endHold()
 	s.queue.clear()
+	s.present = nil
 	s.flush()
 }
 
@@ -155,13 +166,48 @@ func (s *stream) desire(d *tunnel.Desired) {
 	s.flush()
 }
 
-// ack takes note of what has reached the cloud.
-func (s *stream) ack(a *tunnel.Ack) {
+// ack takes note of what has reached the cloud. It returns how fast to send on, in bytes per second; 0 is no limit.
+func (s *stream) ack(a *tunnel.Ack) float64 {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.clock > 0 && a.Sequence >= s.clockStart {
 		s.ackedClock = s.clock
 	}
+	if s.path == nil {
+		return 0
+	}
+	s.path.Acked(time.Now(), a.Bytes, time.UnixMicro(a.Received))
+	s.ready.set() // there may be room now
+	return s.path.PacingRate()
+}
+
+// sampled takes note of what the kernel knows of the tunnel. It returns for how long the path has been losing packets by itself.
+func (s *stream) sampled(kernel congestion.Sample) time.Duration {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.path == nil {
+		return 0
+	}
+	now := time.Now()
+	s.path.Sampled(now, kernel)
+	return s.path.Lossy(now)
+}
+
+// silent says whether the cloud has acknowledged nothing for so long, though something is under way, that the tunnel may be dead.
+func (s *stream) silent() bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.path != nil && s.path.Silent(time.Now()) > max(silence, silentTrips*s.path.RTT())
+}
+
+// roundTrip is how long the present tunnel's round trip is, 0 if that is not known.
+func (s *stream) roundTrip() time.Duration {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.path == nil {
+		return 0
+	}
+	return s.path.RTT()
 }
 
 // current is the target as it is now.
@@ -181,6 +227,7 @@ func (s *stream) update(t assignment.Target, restart bool) {
 	}
 	s.endSession()
 	s.tracks, s.lead = tunnel.Tracks{}, nil
+	s.sub = s.newSubstream()
 	if s.action != tunnel.Stop {
 		s.source = tunnel.State{State: tunnel.Connecting}
 		s.wake.set()
@@ -189,18 +236,10 @@ func (s *stream) update(t assignment.Target, restart bool) {
 	}
 }
 
-// next takes what is to be sent next, waiting for it if need be. It returns false once ctx has ended.
+// next takes what is to be sent next, waiting for it and for room on the path if need be. It returns false once ctx has ended.
 func (s *stream) next(ctx context.Context) (queueItem, bool) {
 	for {
-		s.mutex.Lock()
-		now := time.Now()
-		item, ok := s.queue.pop(now)
-		s.gauge()
-		s.mutex.Unlock()
-		if ok {
-			if item.unit != nil {
-				s.metrics.QueueDelay.Observe(now.Sub(item.since).Seconds())
-			}
+		if item, ok := s.take(time.Now()); ok {
 			return item, true
 		}
 		select {
@@ -211,7 +250,37 @@ func (s *stream) next(ctx context.Context) (queueItem, bool) {
 	}
 }
 
+func (s *stream) take(now time.Time) (queueItem, bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	defer s.gauge()
+	if s.path != nil && !s.path.MaySend() && s.queue.unitNext() {
+		return queueItem{}, false
+	}
+	item, ok := s.queue.pop(now)
+	switch {
+	case item.unit != nil:
+		s.metrics.QueueDelay.Observe(now.Sub(item.since).Seconds())
+		if s.path != nil {
+			s.path.Sent(now, len(item.unit.Payload))
+		}
+	case !ok && s.path != nil:
+		s.path.Idle()
+	}
+	return item, ok
+}
+
 // The methods below are called with the mutex held.
+
+// measure begins to learn about a new tunnel's path.
+func (s *stream) measure() {
+	cfg := s.config.Congestion
+	if !cfg.Enable {
+		return
+	}
+	s.path = &congestion.Controller{Backlog: cfg.Backlog.Duration}
+	s.queue.lateness = lateness{delay: s.path.Delay, most: cfg.Latency.Duration, head: cfg.HeadWait.Duration}
+}
 
 // sending says whether units go to the tunnel as they come.
 func (s *stream) sending() bool { return s.attached && s.heard && s.action == tunnel.Start }
@@ -226,7 +295,7 @@ func (s *stream) stop() {
 
 // endSession ends the run of the source and forgets what came of it.
 func (s *stream) endSession() {
-	s.session++
+	s.present, s.coming = nil, nil
 	if s.abort != nil {
 		s.abort()
 		s.abort = nil
@@ -312,5 +381,9 @@ func (s *stream) gauge() {
 	if d := s.queue.bytes - s.gaugedBytes; d != 0 {
 		s.metrics.QueueBytes.Add(float64(d))
 		s.gaugedBytes = s.queue.bytes
+	}
+	if on := s.present != nil && s.present.choice == congestion.Sub; on != s.gaugedSub {
+		s.metrics.Substreams.Add(map[bool]float64{true: 1, false: -1}[on])
+		s.gaugedSub = on
 	}
 }

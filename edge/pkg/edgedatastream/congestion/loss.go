@@ -1,0 +1,59 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package congestion
+
+import "time"
+
+const (
+	// lossMemory is how long a retransmission shows that the path loses packets.
+	lossMemory = 2 * time.Second
+	// lossWindow may be under way where packets are lost, in bytes: until a lost packet has come, what is behind it counts as
+	// under way, and what was measured meanwhile says nothing. The path does not queue, so that more does no harm.
+	lossWindow = 512 << 10
+	// lossBacklog is how much of that can be waiting, in bytes: what the kernel takes beyond what it can send. To forecast more would
+	// keep from the path the very bytes that show what it carries.
+	lossBacklog = 32 << 10
+)
+
+// Sample is what the kernel knows of a connection. Unlike the cloud's acknowledgements, which come in the order of
+// the bytes, its round trips do not include the wait for lost packets.
+type Sample struct {
+	// RTT is the smoothed round-trip time, MinRTT the shortest.
+	RTT, MinRTT time.Duration
+	// Retransmits counts segments that were sent again since the connection began.
+	Retransmits uint32
+}
+
+// loss tells a path that loses packets by itself from one that drops them because it is full: the latter queues.
+type loss struct {
+	retransmits uint32
+	seen        time.Time
+	present     bool
+	since       time.Time
+	sampledAt   time.Time
+	queueing    time.Duration
+}
+
+// Sampled takes note of what the kernel knows.
+func (c *Controller) Sampled(now time.Time, s Sample) { c.loss.sampled(now, s) }
+
+// Lossy is for how long the path has been losing packets though it does not queue.
+func (c *Controller) Lossy(now time.Time) time.Duration {
+	if !c.loss.present {
+		return 0
+	}
+	return now.Sub(c.loss.since)
+}
+
+func (l *loss) sampled(now time.Time, s Sample) {
+	if s.Retransmits != l.retransmits {
+		l.retransmits, l.seen = s.Retransmits, now
+	}
+	l.sampledAt, l.queueing = now, max(s.RTT-s.MinRTT, 0)
+	was := l.present
+	l.present = !l.seen.IsZero() && now.Sub(l.seen) < lossMemory && l.queueing < max(queueing, s.MinRTT/4)
+	if l.present && !was {
+		l.since = now
+	}
+}

@@ -1,0 +1,68 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package congestion
+
+import (
+	"testing"
+	"time"
+)
+
+// A path that loses packets counts as lossy while it does not queue, and two seconds longer than it loses any.
+func TestLossy(t *testing.T) {
+	tr := newTrace(t)
+	tr.rate = 200000
+	tr.rtt.add(tr.now, 50*ms)
+	full := tr.Window()
+	sample := func(rtt, least time.Duration, retransmits uint32) {
+		tr.Sampled(tr.now, Sample{RTT: rtt, MinRTT: least, Retransmits: retransmits})
+	}
+	expectLossy := func(want time.Duration) {
+		t.Helper()
+		expect(tr, "time of losses", tr.Lossy(tr.now), want)
+		window := full
+		if tr.loss.present {
+			window = max(full, lossWindow)
+		}
+		expect(tr, "window", tr.Window(), window)
+	}
+	sample(60*ms, 50*ms, 0)
+	tr.wait(time.Second)
+	expectLossy(0)
+	sample(60*ms, 50*ms, 3)
+	expectLossy(0)
+	tr.wait(time.Second)
+	sample(99*ms, 50*ms, 4)
+	expectLossy(time.Second)
+	tr.draining = true
+	expectLossy(time.Second)
+	tr.draining = false
+	tr.wait(1999 * ms)
+	sample(60*ms, 50*ms, 4)
+	expectLossy(2999 * ms)
+	tr.wait(1 * ms)
+	sample(60*ms, 50*ms, 4)
+	expectLossy(0)
+
+	sample(100*ms, 50*ms, 9) // it queues: those are the queue's losses
+	tr.wait(time.Second)
+	expectLossy(0)
+	sample(374*ms, 300*ms, 10) // on a long path it takes a quarter of it
+	tr.wait(time.Second)
+	expectLossy(time.Second)
+	sample(375*ms, 300*ms, 11)
+	expectLossy(0)
+}
+
+// Where the kernel says how long packets queue, that counts, but for what it cannot see.
+func TestKernelQueueing(t *testing.T) {
+	tr := newTrace(t)
+	tr.queueing = 300 * ms
+	expect(tr, "queueing", tr.Queueing(), 300*ms)
+	tr.Sampled(tr.now, Sample{RTT: 70 * ms, MinRTT: 50 * ms})
+	expect(tr, "queueing", tr.Queueing(), 20*ms)
+	tr.Sampled(tr.now, Sample{RTT: 40 * ms, MinRTT: 50 * ms})
+	expect(tr, "queueing", tr.Queueing(), 0)
+	tr.queueing = 301 * ms
+	expect(tr, "queueing", tr.Queueing(), 301*ms)
+}
