@@ -124,7 +124,7 @@ func (b *table) print(t *testing.T) {
 			r.scenario, r.way, seconds(r.p50), aim(r.p95, aimP95), seconds(r.most), r.rate, strings.Join(shares, " + "),
 			cmp.Or(strings.Join(drops, ", "), "0"), r.broken, r.ended, r.queue>>10, r.router>>10, seconds(r.gap), back)
 	}
-	w.Flush()
+	_ = w.Flush() // to memory
 	t.Log("\n" + out.String())
 	if file := os.Getenv("SCENARIOS_TABLE"); file != "" {
 		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
