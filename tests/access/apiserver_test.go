@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/kubeedge/datastream/internal/pki"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // bin is where "make e2e" and "make local-up" put the control plane.

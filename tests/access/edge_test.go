@@ -12,9 +12,9 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/kubeedge/datastream/internal/pki"
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // node has every stream of the tests.

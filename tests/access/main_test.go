@@ -26,10 +26,10 @@ import (
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
 	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
 	"github.com/kubeedge/datastream/hack/localup/cluster"
-	"github.com/kubeedge/datastream/internal/pki"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/tunnel"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // recheck is how often viewers' rights are asked for again; a yes is remembered for ten seconds.

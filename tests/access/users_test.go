@@ -25,7 +25,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/kubeedge/datastream/internal/pki"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // caller is how somebody asks.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/kubeedge/datastream/cloud/pkg/certificates"
 	"github.com/kubeedge/datastream/hack/localup/cluster"
-	"github.com/kubeedge/datastream/internal/pki"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // caKey is where CloudHub keeps its CA's key, in the same secret as the certificate.

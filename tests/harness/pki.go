@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/kubeedge/datastream/internal/pki"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // Authority is a certificate authority like CloudHub's, with its files in a folder.

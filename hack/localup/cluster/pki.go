@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"github.com/kubeedge/datastream/internal/pki"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // makeCertificates makes the API server's CA, what it signs, and the kubeconfigs, unless they are there.
