@@ -42,19 +42,11 @@ type SocketOptions struct {
 type TCPInfo struct {
 	// RTT is the smoothed round-trip time, MinRTT the lowest of the kernel's window.
 	RTT, MinRTT time.Duration
-	// DeliveryRate is the newest measurement, in bytes per second. It is the path's only where AppLimited is false;
-	// else there was not enough to send.
-	DeliveryRate uint64
-	AppLimited   bool
-	// Unacked is the number of segments under way, SegmentSize their size in bytes, and Window how many may be.
-	Unacked, SegmentSize, Window uint32
+	// Unacked is the number of segments under way.
+	Unacked uint32
 	// LastAck is how long ago the peer's newest acknowledgement came.
 	LastAck time.Duration
-	// UnsentBytes wait in the kernel for their first transmission.
-	UnsentBytes uint32
-	// AckedBytes is how many the peer has acknowledged since the connection began.
-	AckedBytes uint64
-	// Retransmits is the number of segments that were sent again since then.
+	// Retransmits is the number of segments that were sent again since the connection began.
 	Retransmits uint32
 }
 

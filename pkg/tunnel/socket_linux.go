@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,10 +70,8 @@ func SocketInfo(c net.Conn) (TCPInfo, error) {
 			return fmt.Errorf("getting TCP_INFO: %w", err)
 		}
 		info = TCPInfo{
-			RTT: microseconds(raw.Rtt), MinRTT: microseconds(raw.Min_rtt),
-			DeliveryRate: raw.Delivery_rate, AppLimited: appLimited(raw),
-			Unacked: raw.Unacked, LastAck: time.Duration(raw.Last_ack_recv) * time.Millisecond, SegmentSize: raw.Snd_mss, Window: raw.Snd_cwnd,
-			UnsentBytes: raw.Notsent_bytes, AckedBytes: raw.Bytes_acked, Retransmits: raw.Total_retrans,
+			RTT: microseconds(raw.Rtt), MinRTT: microseconds(raw.Min_rtt), Unacked: raw.Unacked,
+			LastAck: time.Duration(raw.Last_ack_recv) * time.Millisecond, Retransmits: raw.Total_retrans,
 		}
 		return nil
 	})
@@ -82,12 +79,6 @@ func SocketInfo(c net.Conn) (TCPInfo, error) {
 }
 
 func microseconds(n uint32) time.Duration { return time.Duration(n) * time.Microsecond }
-
-// appLimited reads tcpi_delivery_rate_app_limited. It is the lowest bit of the eighth byte, which is padding in x/sys's
-// struct since that has no bit fields.
-func appLimited(raw *unix.TCPInfo) bool {
-	return (*[8]byte)(unsafe.Pointer(raw))[7]&1 != 0 //nolint:gosec // the struct is longer than that
-}
 
 func control(c net.Conn, f func(fd int) error) error {
 	tcp, ok := tcpConn(c)

@@ -59,10 +59,6 @@ func TestTuneSocket(t *testing.T) {
 
 func TestSocketInfo(t *testing.T) {
 	edge, cloud := dial(t, patient)
-	before, err := SocketInfo(edge.NetConn())
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := edge.WriteUnit(exampleUnit()); err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +76,8 @@ func TestSocketInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.AckedBytes <= before.AckedBytes || info.RTT <= 0 || info.RTT > time.Minute || info.MinRTT > info.RTT*10 || info.SegmentSize == 0 ||
-		info.Window == 0 || info.UnsentBytes != 0 {
-		t.Errorf("%+v behind %+v", info, before)
-	}
-	if !info.AppLimited {
-		t.Error("an idle connection is not limited by its application")
+	if info.RTT <= 0 || info.RTT > time.Minute || info.MinRTT > info.RTT*10 || info.Unacked != 0 || info.LastAck > time.Minute {
+		t.Errorf("%+v", info)
 	}
 }
 

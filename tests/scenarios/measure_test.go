@@ -73,7 +73,8 @@ func (p *probe) Write(u *media.AccessUnit) error {
 func (p *probe) Close() { p.close() }
 
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_ = http.NewResponseController(w).Flush()
+	conn := http.NewResponseController(w)
+	_ = errors.Join(conn.SetReadDeadline(time.Time{}), conn.SetWriteDeadline(time.Time{}), conn.Flush())
 	select {
 	case <-r.Context().Done():
 	case <-p.closed:

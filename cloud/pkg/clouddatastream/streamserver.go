@@ -85,6 +85,7 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	defer s.renew() // it may be served again
 	defer s.viewers.Wait()
 	defer func() {
 		cancel()
@@ -95,16 +96,19 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       boundBacklog,
-		TLSConfig:         tlsConfig,
-		ErrorLog:          newRefusalLog().logger(),
+		// Outputs that stream take their connection over, or clear its deadlines.
+		ReadTimeout:    s.cfg.WaitTimeout.Duration + requestTimeout,
+		WriteTimeout:   s.cfg.WaitTimeout.Duration + requestTimeout,
+		IdleTimeout:    time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ConnContext:    boundBacklog,
+		TLSConfig:      tlsConfig,
+		ErrorLog:       newRefusalLog().logger(),
 	}
 	return serve(ctx, srv, func() error {
 		if s.cfg.CertFile != "" {
-			return srv.ServeTLS(l, s.cfg.CertFile, s.cfg.KeyFile)
+			return srv.ServeTLS(l, "", "")
 		}
 		return srv.Serve(l)
 	})
@@ -142,7 +146,16 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}} // outputs take connections over
+	tlsConfig := &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, // outputs take connections over
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { // anew for each handshake, since it is renewed in place
+			cert, err := tls.LoadX509KeyPair(s.cfg.CertFile, s.cfg.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("reading the viewers' certificate: %w", err)
+			}
+			return &cert, nil
+		},
+	}
 	if s.cfg.ClientCAFile != "" {
 		pem, err := os.ReadFile(s.cfg.ClientCAFile)
 		if err != nil {
@@ -205,6 +218,15 @@ func (s *StreamServer) all() []*VideoSession {
 		all = append(all, v)
 	}
 	return all
+}
+
+// renew puts a new VideoSession in the place of each, which ended with the server.
+func (s *StreamServer) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, v := range s.videos {
+		s.videos[key] = newVideoSession(key, v.target(), s.session, s.registry, s.metrics)
+	}
 }
 
 // apply makes the streams of one node what its directory says. Streams that stay are not disturbed.

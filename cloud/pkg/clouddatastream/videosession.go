@@ -37,6 +37,7 @@ var (
 	errRemoved      = errors.New("the target was removed")
 	errCannotCarry  = errors.New("this format cannot carry the stream")
 	errTooMany      = errors.New("the stream has as many viewers as are allowed")
+	errStalled      = errors.New("nothing came for the hold time")
 	errStopped      = errors.New("the stream is stopped")
 	errNoSuchAction = errors.New("unknown action")
 )
@@ -206,11 +207,11 @@ func (v *VideoSession) open(a *attached, format string) error {
 func (v *VideoSession) ready(a *attached, now time.Time) (bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if a.err != nil {
-		return false, a.err
-	}
 	if v.removed {
 		return false, errRemoved
+	}
+	if a.err != nil {
+		return false, a.err
 	}
 	live := now.Sub(v.lastUnit) < stallTime
 	frozen := v.mode == modePaused && len(v.gop.Units()) > 0
@@ -233,6 +234,7 @@ func (v *VideoSession) ruleUID() string {
 // closeOutputs ends every output; their viewers leave by themselves. v.mu is held.
 func (v *VideoSession) closeOutputs() {
 	for format, a := range v.outputs {
+		a.err = errStalled
 		a.Close()
 		delete(v.outputs, format)
 	}
@@ -282,6 +284,7 @@ func (v *VideoSession) decide() {
 		// What comes after a stop is a new beginning: nobody shall be shown an old picture first.
 		v.gop.Reset()
 		v.flowing = false
+		v.reopen()
 	}
 	if v.session != nil {
 		v.session.setDesired(v.desired())
@@ -337,5 +340,24 @@ func (v *VideoSession) remove(code int, reason string) {
 	v.mu.Unlock()
 	if s != nil {
 		s.end(code, reason)
+	}
+}
+
+// target is the directory's entry.
+func (v *VideoSession) target() assignment.Entry {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.entry
+}
+
+// reopen begins all outputs anew, so that who comes now waits for what is to come. v.mu is held.
+func (v *VideoSession) reopen() {
+	if v.tracks == nil {
+		return
+	}
+	for format, a := range v.outputs {
+		if err := a.Open(v.tracks); err != nil {
+			v.fail(format, a, err)
+		}
 	}
 }

@@ -37,9 +37,10 @@ type credential interface {
 type token struct {
 	reviews *reviews
 	value   string
+	known   bool // it was good before
 }
 
-func (t token) user(ctx context.Context) (*User, error) { return t.reviews.user(ctx, t.value) }
+func (t token) user(ctx context.Context) (*User, error) { return t.reviews.user(ctx, t.value, t.known) }
 
 // certificate is a client certificate that the TLS handshake has verified.
 type certificate struct{ *x509.Certificate }
@@ -73,14 +74,14 @@ func (g *Guard) credential(r *http.Request, stream tunnel.StreamKey) (credential
 		if value = strings.TrimSpace(value); !strings.EqualFold(scheme, "Bearer") || value == "" || len(value) > maxTokenSize {
 			return nil, problem("the Authorization header holds no bearer token")
 		}
-		return token{g.reviews, value}, nil
+		return token{reviews: g.reviews, value: value}, nil
 	}
 	if value, ok := protocolToken(r.Header); ok {
 		decoded, err := base64.RawURLEncoding.DecodeString(value)
 		if err != nil || len(decoded) == 0 {
 			return nil, problem("the WebSocket subprotocol " + bearerProtocol + "… holds no base64url")
 		}
-		return token{g.reviews, string(decoded)}, nil
+		return token{reviews: g.reviews, value: string(decoded)}, nil
 	}
 	var refused error = noCredential
 	if value := r.URL.Query().Get(ticketParameter); value != "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,10 +30,15 @@ const (
 	cacheSize = 4096
 	// reviewTimeout is the time for one question.
 	reviewTimeout = 5 * time.Second
+	// strangersPerSecond and strangersBurst bound the questions about unknown tokens: half of what cloudcore lets itself ask.
+	strangersPerSecond, strangersBurst = 50, 100
 )
 
 // errUnauthenticated is the answer to credentials that are of nobody, or not any more.
 var errUnauthenticated = errors.New("unauthenticated")
+
+// errCrowd is the answer while too many tokens come that nobody has shown before.
+var errCrowd = errors.New("too many unknown tokens at once")
 
 // User is who somebody is, in the API server's words.
 type User = authenticationv1.UserInfo
@@ -81,18 +87,23 @@ func (a *APIServer) Authorize(ctx context.Context, spec authorizationv1.SubjectA
 // cache of tokens has no bound, a bad answer is retried for seconds, and it would link gRPC into all that serves viewers.
 type reviews struct {
 	reviewer Reviewer
-	users    memory[*User]
-	rights   memory[bool]
+	// strangers bounds the questions about tokens that nobody has shown before, so that those who watch are always asked for.
+	strangers *rate.Limiter
+	users     memory[*User]
+	rights    memory[bool]
 }
 
 func newReviews(r Reviewer) *reviews {
-	return &reviews{reviewer: r, users: newMemory[*User](), rights: newMemory[bool]()}
+	return &reviews{reviewer: r, strangers: rate.NewLimiter(strangersPerSecond, strangersBurst), users: newMemory[*User](), rights: newMemory[bool]()}
 }
 
 // user returns whose a token is, or errUnauthenticated.
-func (r *reviews) user(ctx context.Context, token string) (*User, error) {
+func (r *reviews) user(ctx context.Context, token string, known bool) (*User, error) {
 	key := sha256.Sum256([]byte(token)) // no token is kept
 	u, err := r.users.recall(ctx, string(key[:]), func(ctx context.Context) (*User, time.Duration, error) {
+		if !known && !r.strangers.Allow() {
+			return nil, 0, errCrowd
+		}
 		u, err := r.reviewer.Authenticate(ctx, token)
 		return u, ttl(u != nil), err
 	})

@@ -43,7 +43,7 @@ func TestTicket(t *testing.T) {
 		wantStatus(t, ask(h, http.MethodGet, withTicket, ""), 200, "")
 		wantStatus(t, ask(h, http.MethodGet, withTicket+"&format=ts", ""), 200, "") // players open a URL more than once
 		wantStatus(t, ask(h, http.MethodPost, withTicket, ""), 403, "watching only")
-		wantStatus(t, ask(h, http.MethodPost, camera+"/ticket?"+query, ""), 403, "gives no tickets")
+		wantStatus(t, ask(h, http.MethodPost, camera+"/ticket?"+query, ""), 403, "give no tickets")
 		wantStatus(t, ask(h, http.MethodGet, camera+"2?"+query, ""), 401, "another stream")
 		wantStatus(t, ask(h, http.MethodGet, "/streams?"+query, ""), 401, "another stream")
 		wantStatus(t, ask(h, http.MethodGet, "/metrics?"+query, ""), 401, "another stream")

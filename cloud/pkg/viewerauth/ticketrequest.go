@@ -28,8 +28,8 @@ type ticketAnswer struct {
 
 // serveTicket answers somebody who may watch the stream with a ticket for it.
 func (g *Guard) serveTicket(w http.ResponseWriter, r *http.Request, a *Access) {
-	if s, ok := a.credential.(sealed); ok && s.Use == useTicket {
-		refuseTicket(w, http.StatusForbidden, "a ticket gives no tickets: ask with the credentials that gave this one")
+	if _, ok := a.credential.(sealed); ok {
+		refuseTicket(w, http.StatusForbidden, "tickets and cookies give no tickets: ask with the credentials that gave this one")
 		return
 	}
 	var body ticketRequest

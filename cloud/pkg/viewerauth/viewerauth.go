@@ -167,6 +167,10 @@ func (g *Guard) identify(w http.ResponseWriter, r *http.Request, a *Access) bool
 	case err != nil:
 		g.refuseOutage(w, err)
 	}
+	if t, ok := a.credential.(token); ok {
+		t.known = true
+		a.credential = t
+	}
 	return err == nil
 }
 

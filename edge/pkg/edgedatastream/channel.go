@@ -64,9 +64,9 @@ func (c *channel) connect(ctx context.Context) {
 		conn, err := c.dial(ctx)
 		for conn != nil { // each replaces the one before
 			log.connected(c.key)
-			c.hurry.clear()
 			began := time.Now()
 			conn, err = c.serve(ctx, conn)
+			c.hurry.clear() // what came while the tunnel was there says nothing about the next dial
 			if time.Since(began) > c.config.ReconnectMax.Duration {
 				retry.reset() // it lived; one that is closed at once is a failure like others
 			}
@@ -79,7 +79,12 @@ func (c *channel) connect(ctx context.Context) {
 			continue
 		}
 		log.failed(c.key, err)
-		if woken, _ := wait(ctx, retry.after(err), c.redial, c.hurry); woken {
+		hurry := c.hurry
+		var refused *refusedError
+		if errors.As(err, &refused) && refused.retryAfter > 0 {
+			hurry = nil // the cloud spreads those who come back at once, and knows better when
+		}
+		if woken, _ := wait(ctx, retry.after(err), c.redial, hurry); woken {
 			retry.reset()
 		}
 	}
@@ -112,28 +117,34 @@ func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) (spare *tunnel.C
 		return err
 	})
 	g.Go(func() error {
-		code, reason := tunnel.CloseGoingAway, ""
-		var err error
 		select {
 		case <-c.redial:
-			err = errTargetChanged
-			code, reason = tunnel.CloseNormal, err.Error()
+			return errTargetChanged // before anything is closed: the first error counts
 		case <-run.Done():
-			if errors.Is(context.Cause(run), errReplaced) {
-				hangUp(conn.NetConn())
-				return nil
-			}
-			if cause := context.Cause(run); errors.Is(cause, errTargetGone) {
-				code, reason = tunnel.CloseNormal, cause.Error()
-			} else if ctx.Err() == nil {
-				code = tunnel.CloseCode(cause)
-			}
+			return nil
 		}
-		_ = conn.Close(code, reason) // makes the reader and the writer return
-		return err
+	})
+	g.Go(func() error {
+		<-run.Done()
+		end(conn, context.Cause(run), ctx.Err() != nil)
+		return nil
 	})
 	err = g.Wait()
 	return spare, err
+}
+
+// end closes a tunnel, which makes its reader and writer return.
+func end(conn *tunnel.Conn, cause error, stopping bool) {
+	switch {
+	case errors.Is(cause, errReplaced):
+		hangUp(conn.NetConn())
+	case errors.Is(cause, errTargetGone), errors.Is(cause, errTargetChanged):
+		_ = conn.Close(tunnel.CloseNormal, cause.Error())
+	case stopping:
+		_ = conn.Close(tunnel.CloseGoingAway, "")
+	default:
+		_ = conn.Close(tunnel.CloseCode(cause), "")
+	}
 }
 
 func (c *channel) read(conn *tunnel.Conn) error {

@@ -31,7 +31,7 @@ const (
 	// is another try soon. One try in patientShare waits for longer, for paths with seconds of queue.
 	connectTimeout = 1800 * time.Millisecond
 	patientTimeout = 8 * time.Second
-	patientShare   = 4
+	patientShare   = 8
 	// handshakeTimeout bounds all of a dial. The cloud may let a tunnel wait for a part of it.
 	handshakeTimeout = 10 * time.Second
 	// maxRetryAfter bounds how long the cloud can send a tunnel away.

@@ -5,6 +5,7 @@ package edgedatastream
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -20,10 +21,6 @@ const (
 	// lost packet costs, shorter than what a dead connection takes to be found. It is at least silentTrips round trips.
 	silence     = 2 * time.Second
 	silentTrips = 4
-	// replaceTimeout bounds one try: SYNs come ever more rarely, and the next try begins with a new one. It is at least replaceTrips
-	// round trips.
-	replaceTimeout = 2 * time.Second
-	replaceTrips   = 6
 )
 
 // replace waits until the present tunnel has fallen silent, and dials others until one answers while it still
@@ -32,6 +29,7 @@ const (
 func (c *channel) replace(ctx context.Context, present *tunnel.Conn) (*tunnel.Conn, error) {
 	look := time.NewTicker(silenceLook)
 	defer look.Stop()
+	retry := backoff{min: c.config.ReconnectMin.Duration, max: c.config.ReconnectMax.Duration}
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,9 +39,15 @@ func (c *channel) replace(ctx context.Context, present *tunnel.Conn) (*tunnel.Co
 		if !c.silent() || !unheard(present) {
 			continue
 		}
-		conn, err := c.dialAnother(ctx)
+		conn, err := c.dial(ctx)
 		if err != nil {
 			klog.V(2).InfoS("Tunnel is silent, no other one yet", "stream", c.key, "err", err)
+			var refused *refusedError
+			if errors.As(err, &refused) { // somebody is there, and busy
+				if _, ok := wait(ctx, retry.after(err), nil, nil); !ok {
+					return nil, ctx.Err()
+				}
+			}
 			continue
 		}
 		if c.silent() {
@@ -59,12 +63,6 @@ func (c *channel) replace(ctx context.Context, present *tunnel.Conn) (*tunnel.Co
 func unheard(conn *tunnel.Conn) bool {
 	info, err := tunnel.SocketInfo(conn.NetConn())
 	return err != nil || info.Unacked > 0 && info.LastAck > silence
-}
-
-func (c *channel) dialAnother(ctx context.Context) (*tunnel.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(replaceTimeout, replaceTrips*c.roundTrip()))
-	defer cancel()
-	return c.dial(ctx)
 }
 
 // hangUp ends a connection at once: whoever closes it in proper form waits for a peer that is not there.

@@ -256,8 +256,11 @@ func TestReplacementIsTriedAgain(t *testing.T) {
 			return nil
 		}
 		failed.Add(1)
-		<-ctx.Done()
-		return ctx.Err()
+		select {
+		case <-ctx.Done():
+		case <-time.After(connectTimeout):
+		}
+		return errUnanswered
 	}, func(r *replaceTest) {
 		old := r.accept()
 		r.start(old)
@@ -268,7 +271,7 @@ func TestReplacementIsTriedAgain(t *testing.T) {
 			r.film(40 * time.Millisecond)
 		}
 		d := time.Since(began)
-		if least := silence + 3*replaceTimeout; failed.Load() != 3 || d < least || d > least+4*silenceLook+100*time.Millisecond {
+		if least := silence + 3*connectTimeout; failed.Load() != 3 || d < least || d > least+4*silenceLook+100*time.Millisecond {
 			t.Errorf("replaced after %d failed dials and %v", failed.Load(), d)
 		}
 		r.accept()

@@ -18,6 +18,7 @@ const (
 	dropDisposable = "disposable" // no other unit refers to it
 	dropTail       = "tail"       // the rest of its GOP would be late
 	dropReference  = "reference"  // it refers to a dropped unit, or is dropped to catch up at a random access point
+	dropPassed     = "passed"     // it refers to a unit from before sending began
 	dropAudio      = "audio"      // audio or data, when nothing else is left to drop
 )
 
@@ -36,6 +37,7 @@ type sendQueue struct {
 	items  []queueItem
 	bytes  int
 	resync map[uint8]*source.Resync // of each video track, at the queue's tail
+	passed map[uint8]bool           // tracks that wait because units passed by the queue, not for want of room
 
 	// sent is the sequence of the last unit that left, broken that of the last one dropped that others refer to.
 	sent, broken uint64
@@ -53,7 +55,7 @@ type queueItem struct {
 }
 
 func newSendQueue(maxBytes int, maxAge time.Duration, onDrop func(cause string)) *sendQueue {
-	return &sendQueue{maxBytes: maxBytes, maxAge: maxAge, onDrop: onDrop, resync: make(map[uint8]*source.Resync)}
+	return &sendQueue{maxBytes: maxBytes, maxAge: maxAge, onDrop: onDrop, resync: make(map[uint8]*source.Resync), passed: make(map[uint8]bool)}
 }
 
 // pushMessage adds a control message. Of states in a row only the last one counts.
@@ -72,9 +74,14 @@ func (q *sendQueue) pushMessage(m tunnel.Message) {
 // changes, the next unit that leaves is marked as a discontinuity.
 func (q *sendQueue) pushUnit(u *media.AccessUnit, video bool, clock uint64, now time.Time) {
 	if video && !q.track(u.Track).Admit(u) {
-		q.drop(u, video, dropReference)
+		cause := dropReference
+		if q.passed[u.Track] {
+			cause = dropPassed
+		}
+		q.drop(u, video, cause)
 		return
 	}
+	delete(q.passed, u.Track)
 	q.items = append(q.items, queueItem{unit: u, video: video, clock: clock, since: now})
 	q.bytes += len(u.Payload)
 	q.shed(now)
@@ -91,7 +98,10 @@ func (q *sendQueue) track(id uint8) *source.Resync {
 }
 
 // miss says that units of a video track pass by the queue: the track goes on at its next random access point.
-func (q *sendQueue) miss(track uint8) { q.track(track).Miss() }
+func (q *sendQueue) miss(track uint8) {
+	q.track(track).Miss()
+	q.passed[track] = true
+}
 
 // unitNext says whether the next item is a unit.
 func (q *sendQueue) unitNext() bool { return len(q.items) > 0 && q.items[0].unit != nil }

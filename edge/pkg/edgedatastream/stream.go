@@ -91,7 +91,7 @@ func (s *stream) attach(hello *tunnel.Hello) {
 	s.attached, s.heard, s.fresh, s.announced = true, false, true, false
 	s.queue.clear()
 	s.measure()
-	s.queue.sentClock = s.ackedClock
+	s.queue.sent, s.queue.sentClock = 0, s.ackedClock
 	s.queue.pushMessage(hello)
 	s.report(true)
 	s.announce()
@@ -198,16 +198,6 @@ func (s *stream) silent() bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return s.path != nil && s.path.Silent(time.Now()) > max(silence, silentTrips*s.path.RTT())
-}
-
-// roundTrip is how long the present tunnel's round trip is, 0 if that is not known.
-func (s *stream) roundTrip() time.Duration {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.path == nil {
-		return 0
-	}
-	return s.path.RTT()
 }
 
 // current is the target as it is now.

@@ -34,6 +34,8 @@ const (
 	// relearn is how often the path's rate is forgotten while the substream is on. A stream that does not fill the path is paced by the
 	// estimate, and measures then what it is paced at.
 	relearn = 5 * time.Second
+	// queueFree is below which delay the path shows no queue: where it does, what was measured is right.
+	queueFree = 50 * time.Millisecond
 	// outage is how long nothing may get through, beyond two round trips, without the path counting as cut off: a smaller stream does
 	// not help there.
 	outage = 500 * time.Millisecond
@@ -53,7 +55,7 @@ type substream struct {
 	told    [2]bool
 }
 
-// newSubstream makes the choice that the target offers; nil is none. A substream that cannot be used is a blemish, not an error. The mutex is held.
+// newSubstream makes the choice that the target offers; nil is none. A substream that cannot be used is a blemish, not an error.
 func (s *stream) newSubstream() *substream {
 	raw := substreamURL(&s.target)
 	if raw == "" || !s.config.Congestion.Enable {
@@ -223,7 +225,7 @@ func (s *stream) want(now time.Time) congestion.Choice {
 		choice.Rest(now)
 		return choice.On()
 	}
-	if choice.On() == congestion.Sub && now.Sub(s.sub.forgotten) >= relearn {
+	if choice.On() == congestion.Sub && now.Sub(s.sub.forgotten) >= relearn && s.path.Queueing() < queueFree {
 		s.sub.forgotten = now
 		s.path.Forget()
 	}
@@ -320,7 +322,7 @@ func (s *stream) streaming(c congestion.Choice) tunnel.State {
 // dropped takes note of a unit that the queue has dropped.
 func (s *stream) dropped(cause string) {
 	s.metrics.Drops.WithLabelValues(cause).Inc()
-	if s.sub != nil && cause != dropAudio {
+	if s.sub != nil && cause != dropAudio && cause != dropPassed {
 		s.sub.selector.Dropped(time.Now())
 	}
 }

@@ -30,7 +30,8 @@ type Output interface {
 	Close()
 }
 
-// Viewable is an output that viewers read over HTTP. ServeHTTP returns when the viewer is gone.
+// Viewable is an output that viewers read over HTTP. ServeHTTP returns when the viewer is gone. The connection has deadlines, for
+// answers that end; who streams hijacks it or clears them (http.ResponseController).
 type Viewable interface {
 	Output
 	http.Handler

@@ -21,6 +21,8 @@ const (
 	initialWindow = 64 << 10
 	// minWindow is the constant part of what may be under way, in bytes.
 	minWindow = 16 << 10
+	// leastDrained is how many bytes may be under way while the path is drained: a packet or two.
+	leastDrained = 2 << 10
 	// defaultRTT is taken until the path has been measured.
 	defaultRTT = 100 * time.Millisecond
 
@@ -244,8 +246,11 @@ func (c *Controller) Window() int {
 	return window
 }
 
-// drained is how many bytes under way leave no backlog: half of what the path holds.
-func (c *Controller) drained() int { return max(minWindow, int(c.rate*c.RTT().Seconds()/2)) }
+// drained is how many bytes under way leave no backlog: half of what the path holds, but some for paths that hold next to nothing.
+func (c *Controller) drained() int {
+	some := min(minWindow, int(c.rate/10))
+	return max(leastDrained, some, int(c.rate*c.RTT().Seconds()/2))
+}
 
 // MaySend says whether the path has room. A unit is not split, so what is under way exceeds the window by at most one.
 func (c *Controller) MaySend() bool { return c.InFlight() < c.Window() }

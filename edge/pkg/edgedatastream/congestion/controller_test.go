@@ -344,7 +344,7 @@ func TestWindowAndPacing(t *testing.T) {
 		{rate: 500000, rtt: 20 * ms, backlog: 0, window: 16384 + 15000, pacing: 1e6, drained: 16384},
 		{rate: 500000, rtt: 300 * ms, backlog: 100 * ms, window: 16384 + 225000, queueing: 50 * ms, pacing: 1e6, drained: 75000},
 		{rate: 500000, rtt: 300 * ms, backlog: 100 * ms, window: 16384 + 225000, queueing: 51 * ms, pacing: 625000, drained: 75000},
-		{rate: 1, rtt: ms, backlog: 100 * ms, window: 16384, queueing: time.Hour, pacing: minPacing, drained: 16384},
+		{rate: 1, rtt: ms, backlog: 100 * ms, window: 16384, queueing: time.Hour, pacing: minPacing, drained: leastDrained},
 	} {
 		tr := newTrace(t)
 		tr.rate, tr.queueing, tr.Backlog = tc.rate, tc.queueing, tc.backlog

@@ -31,6 +31,8 @@ type track struct {
 
 	broken  bool  // the next packet does not follow on the one before
 	counter uint8 // of the newest packet
+	led     int64 // the lead's newest decoding time when ahead was measured
+	ahead   int64 // how far the track was before the lead then
 }
 
 // newTrack says not ok where MPEG-TS does not carry the track.

@@ -52,6 +52,7 @@ type writer struct {
 
 	begun  bool  // a unit of the lead was written
 	pcr    int64 // the newest
+	led    int64 // the decoding time of the lead's newest unit
 	tables int64 // the decoding time of when they were written last
 }
 
@@ -131,10 +132,10 @@ func (w *writer) write(u *media.AccessUnit) ([]byte, error) {
 	if start || w.tablesDue(dts) {
 		w.tables = dts
 	}
-	if t != w.lead && dts-pcrDelay-w.pcr >= 2*pcrInterval {
-		if err := w.writePCR(dts - pcrDelay); err != nil {
-			return nil, err
-		}
+	if t == w.lead {
+		w.led = dts
+	} else if err := w.bridge(t, dts); err != nil {
+		return nil, err
 	}
 	if err := w.writePES(t, u.RandomAccess && (start || t != w.lead), pts, dts, data); err != nil {
 		return nil, err
@@ -143,9 +144,21 @@ func (w *writer) write(u *media.AccessUnit) ([]byte, error) {
 	return w.buf.Bytes(), nil
 }
 
+// bridge brings a PCR where the lead has none. It moves on as t does from the lead's newest unit: what is captured at a time need not come at
+// once, and a PCR must not be past what the lead has still to show.
+func (w *writer) bridge(t *track, dts int64) error {
+	if t.led != w.led {
+		t.led, t.ahead = w.led, max(dts-w.led, 0)
+	}
+	if pcr := dts - t.ahead - pcrDelay; pcr-w.pcr >= 2*pcrInterval {
+		return w.writePCR(pcr)
+	}
+	return nil
+}
+
 func (w *writer) writePES(t *track, randomAccess bool, pts, dts int64, data []byte) error {
 	field := &astits.PacketAdaptationField{RandomAccessIndicator: randomAccess, DiscontinuityIndicator: t.broken}
-	if pcr := dts - pcrDelay; t == w.lead && (!w.begun || t.broken || pcr-w.pcr >= pcrInterval) {
+	if pcr := dts - pcrDelay; t == w.lead && (!w.begun || t.broken || randomAccess || pcr-w.pcr >= pcrInterval) {
 		field.HasPCR, field.PCR = true, &astits.ClockReference{Base: pcr}
 		w.pcr = pcr
 	}
