@@ -63,7 +63,7 @@ func (f *queueFuzz) attach() {
 		f.queue.miss(uint8(i))
 	}
 	f.control = &congestion.Controller{Backlog: 100 * time.Millisecond}
-	f.queue.lateness = lateness{delay: f.control.Delay, most: 1500 * time.Millisecond, head: 300 * time.Millisecond}
+	f.queue.lateness = lateness{delay: f.control.Delay, stalled: f.control.Stalled, most: 1500 * time.Millisecond, head: 300 * time.Millisecond}
 	f.sent, f.came = 0, 0
 }
 

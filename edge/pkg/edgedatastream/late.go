@@ -13,6 +13,8 @@ import (
 type lateness struct {
 	// delay is how long it takes until so many bytes, behind what has left the queue, have arrived; nil if that is not known.
 	delay func(now time.Time, bytes int) time.Duration
+	// stalled says that nothing gets through just now, so that there is no saying when something will have; nil is never.
+	stalled func(now time.Time) bool
 	// most is how late a picture may be when it arrives.
 	most time.Duration
 	// head is how long a random access point may wait for older pictures to leave the queue. What follows it can only be later, so
@@ -24,8 +26,8 @@ type lateness struct {
 // rest of their GOP, when it is their turn, since by then the path may be a faster one. A random access point is
 // dropped for a newer one only, when all that refers to it is gone; what keeps it waiting goes before it.
 func (q *sendQueue) shedLate(now time.Time) {
-	if q.lateness.delay == nil {
-		return
+	if q.lateness.delay == nil || q.lateness.stalled != nil && q.lateness.stalled(now) {
+		return // the queue's bounds hold anyway
 	}
 	if q.lateAt(now, q.bytes) {
 		q.filter(dropDisposable, func(i *queueItem) bool { return i.video && i.unit.Disposable && q.lateAt(now, q.bytes) })
@@ -40,8 +42,9 @@ func (q *sendQueue) lateAt(now time.Time, bytes int) bool {
 	return q.lateness.delay(now, bytes) > q.lateness.most
 }
 
-// late returns the picture to cut off next, with what refers to it, or nil. It is the next one to leave if that is late, or
-// the last one before a random access point that has to wait for too long.
+// late returns the picture to cut off next, with what refers to it, or nil. It is the last one before a random access point that
+// has to wait for too long, or the next one to leave if that is late and the newest picture would be, too: where the path can catch
+// up, behind an outage, the late ones lead to a present one sooner than the next random access point.
 func (q *sendQueue) late(now time.Time) *queueItem {
 	ahead := 0
 	before := map[uint8]*queueItem{} // the last picture of each track
@@ -57,7 +60,7 @@ func (q *sendQueue) late(now time.Time) *queueItem {
 			if p := before[i.unit.Track]; p != nil && q.lateness.delay(now, ahead)-q.lateness.delay(now, 0) > q.lateness.head {
 				return p
 			}
-		case ahead == 0 && now.Sub(i.since)+q.lateness.delay(now, size) > q.lateness.most:
+		case ahead == 0 && now.Sub(i.since)+q.lateness.delay(now, size) > q.lateness.most && q.lateAt(now, q.bytes):
 			return i
 		}
 		if i.video {

@@ -269,7 +269,7 @@ func (s *stream) measure() {
 		return
 	}
 	s.path = &congestion.Controller{Backlog: cfg.Backlog.Duration}
-	s.queue.lateness = lateness{delay: s.path.Delay, most: cfg.Latency.Duration, head: cfg.HeadWait.Duration}
+	s.queue.lateness = lateness{delay: s.path.Delay, stalled: s.path.Stalled, most: cfg.Latency.Duration, head: cfg.HeadWait.Duration}
 }
 
 // sending says whether units go to the tunnel as they come.

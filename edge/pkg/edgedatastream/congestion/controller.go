@@ -267,12 +267,17 @@ func (c *Controller) Silent(now time.Time) time.Duration {
 	return max(now.Sub(since), 0)
 }
 
+// Stalled says that nothing gets through: the path has been silent for longer than it may be.
+func (c *Controller) Stalled(now time.Time) bool { return c.Silent(now) > c.patience() }
+
+func (c *Controller) patience() time.Duration { return c.measuringWindow() + c.RTT() }
+
 // Delay is how long it takes until so many more bytes, behind what is under way, have arrived. A path that has fallen
 // silent counts as slower the longer it is.
 func (c *Controller) Delay(now time.Time, bytes int) time.Duration {
 	rate := c.rate
 	silent := c.Silent(now)
-	if patience := c.measuringWindow() + c.RTT(); silent > patience {
+	if patience := c.patience(); silent > patience {
 		if rate == 0 {
 			return silent
 		}

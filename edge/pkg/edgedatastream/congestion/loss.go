@@ -47,6 +47,9 @@ func (c *Controller) Lossy(now time.Time) time.Duration {
 }
 
 func (l *loss) sampled(now time.Time, s Sample) {
+	if now.Sub(l.sampledAt) > lossMemory { // an outage: what was sent again for it says nothing about losses
+		*l = loss{retransmits: s.Retransmits}
+	}
 	if s.Retransmits != l.retransmits {
 		l.retransmits, l.seen = s.Retransmits, now
 	}

@@ -52,6 +52,15 @@ func TestLossy(t *testing.T) {
 	expectLossy(time.Second)
 	sample(375*ms, 300*ms, 11)
 	expectLossy(0)
+
+	sample(60*ms, 50*ms, 12)
+	tr.wait(2001 * ms) // an outage, behind which much is sent again
+	sample(60*ms, 50*ms, 40)
+	expectLossy(0)
+	tr.wait(time.Second)
+	sample(60*ms, 50*ms, 41)
+	tr.wait(time.Second)
+	expectLossy(time.Second)
 }
 
 // Where the kernel says how long packets queue, that counts, but for what it cannot see.
