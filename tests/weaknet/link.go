@@ -3,7 +3,8 @@
 
 // Package weaknet is a bad network for tests: the kernel's own TCP between two network namespaces, "edge" and "cloud", over a
 // link that this process shuttles packet by packet. Delay, jitter, loss, rate and queue are set per direction and may change at
-// any time; the kernel needs no netem. Only sockets made by the two hosts live in the namespaces, so that edge, cloud, camera and
+// any time; the kernel needs no netem. Nor are TBF or netem used where the kernel has them: at a host's own device they would hold
+// the sender back, which a router on the way does not, and the same test would say different things on different machines. Only sockets made by the two hosts live in the namespaces, so that edge, cloud, camera and
 // viewers can all be parts of the test's own process. It needs Linux, CAP_SYS_ADMIN, CAP_NET_ADMIN and /dev/net/tun.
 package weaknet
 
