@@ -63,7 +63,11 @@ func (t *trace) invariants() {
 	if t.InFlight() != int(t.sent-t.bytes) || t.InFlight() < 0 {
 		t.Fatalf("%d bytes under way, want %d", t.InFlight(), t.sent-t.bytes)
 	}
-	if w := t.Window(); w < minWindow || t.InFlight() == 0 && !t.MaySend() {
+	least := minWindow
+	if t.draining {
+		least = leastDrained
+	}
+	if w := t.Window(); w < least || t.InFlight() == 0 && !t.MaySend() {
 		t.Fatalf("window %d", w)
 	}
 	for _, v := range []float64{t.Rate(), t.PacingRate()} {
