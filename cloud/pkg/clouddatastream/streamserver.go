@@ -146,15 +146,21 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := tls.LoadX509KeyPair(s.cfg.CertFile, s.cfg.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the viewers' certificate: %w", err)
+		}
+		return &cert, nil
+	}
+	if s.cfg.CertFile != "" {
+		if _, err := certificate(nil); err != nil {
+			return nil, nil, err
+		}
+	}
 	tlsConfig := &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, // outputs take connections over
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { // anew for each handshake, since it is renewed in place
-			cert, err := tls.LoadX509KeyPair(s.cfg.CertFile, s.cfg.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("reading the viewers' certificate: %w", err)
-			}
-			return &cert, nil
-		},
+		GetCertificate: certificate, // anew for each handshake, since it is renewed in place
 	}
 	if s.cfg.ClientCAFile != "" {
 		pem, err := os.ReadFile(s.cfg.ClientCAFile)

@@ -6,6 +6,7 @@ package clouddatastream
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
@@ -473,5 +475,61 @@ func TestSilentTunnel(t *testing.T) {
 	r.Tick(since.Add(silence + time.Second))
 	if r.made[0].closed || r.stallSince != (time.Time{}) {
 		t.Error("the stream still counts as stalled")
+	}
+}
+
+// What is stopped begins anew: an output keeps nothing that whoever comes then could be shown.
+func TestStopForgetsThePicture(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	_, detach := r.attach()
+	defer detach()
+	r.send(1, 5, 1)
+	opened := r.made[0].opened
+	if err := r.Control("stop"); err != nil {
+		t.Fatal(err)
+	}
+	if now := r.made[0].opened; now != opened+1 {
+		t.Errorf("the output was opened %d times, before the stop %d", now, opened)
+	}
+}
+
+// Who waits while the others are let go is not served by their output.
+func TestLetGoWhileWaiting(t *testing.T) {
+	r := newRig(t)
+	r.mustConnect(1)
+	a, detach := r.attach()
+	defer detach()
+	now := time.Now()
+	r.Tick(now)
+	r.Tick(now.Add(time.Hour))
+	r.send(1, 5, 1)
+	if ready, err := r.ready(a, time.Now()); ready || !errors.Is(err, errStalled) {
+		t.Errorf("ready %t, %v", ready, err)
+	}
+}
+
+// A server that could not serve serves the same streams later.
+func TestServedAgain(t *testing.T) {
+	cfg := v1alpha1.NewDefaultCloudDataStream()
+	cfg.Stream.Authentication = v1alpha1.AuthenticationNone
+	reg := prometheus.NewRegistry()
+	s := newStreamServer(cfg, newMetrics(reg), reg)
+	directory := assignment.NodeDirectory{Node: "edge-1", Entries: []assignment.Entry{{RuleUID: "uid", Namespace: "default", Rule: "r", Path: "/p"}}}
+	s.apply(directory)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(ended, l); err != nil {
+		t.Fatal(err)
+	}
+	s.apply(directory)
+	v := s.all()[0]
+	session := &Session{key: v.key, hello: tunnel.Hello{Node: "edge-1", RuleUID: "uid", Epoch: 1}, wake: make(chan struct{}, 1)}
+	if err := v.connect(session); err != nil {
+		t.Errorf("a tunnel of the same stream: %v", err)
 	}
 }

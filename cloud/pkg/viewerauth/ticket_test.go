@@ -215,3 +215,12 @@ func FuzzClassify(f *testing.F) {
 		}
 	})
 }
+
+// Neither a ticket nor the cookie that it leads to gives another one: else it would last for ever.
+func TestNoTicketForACookie(t *testing.T) {
+	a := newAPI("eve get stream yard/gate")
+	_, h := newGuard(t, a)
+	cookie := ask(h, http.MethodGet, getTicket(t, h, "", bearer("eve")), "", "Accept: text/html").Cookies()[0]
+	resp := ask(h, http.MethodPost, camera+"/ticket", "", "Cookie: "+cookieName+"="+cookie.Value)
+	wantStatus(t, resp, http.StatusForbidden, "give no tickets")
+}

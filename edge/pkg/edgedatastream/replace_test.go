@@ -371,3 +371,25 @@ func TestUnheard(t *testing.T) {
 		t.Error("nothing is heard of a machine that is there")
 	}
 }
+
+// A cloud that refuses a replacement and says when to come again is left alone until then.
+func TestReplacementIsRefused(t *testing.T) {
+	var dials atomic.Int32
+	replacing(t, func(_ context.Context, number int) error {
+		if number == 1 {
+			return nil
+		}
+		dials.Add(1)
+		return &refusedError{status: http.StatusServiceUnavailable, retryAfter: time.Minute}
+	}, func(r *replaceTest) {
+		old := r.accept()
+		r.start(old)
+		r.film(time.Second)
+		old.gate.shut()
+		r.film(9 * time.Second)
+		if n := dials.Load(); n != 1 {
+			t.Errorf("%d dials", n)
+		}
+		old.gate.unlock()
+	})
+}

@@ -184,3 +184,18 @@ func TestStaleSessionIsIgnored(t *testing.T) {
 		t.Errorf("state %+v", st)
 	}
 }
+
+// What an earlier tunnel has sent is not on this one, however often the cloud changes its mind before the writer has taken anything.
+func TestPausedOnANewTunnel(t *testing.T) {
+	r := newRig(t)
+	r.push("Kpp")
+	r.expect(t, -1, 2, 3)
+	r.detach()
+	r.push("p")
+	r.attach(&tunnel.Hello{})
+	r.want(tunnel.Start)
+	r.want(tunnel.Pause)
+	r.want(tunnel.Start)
+	r.push("p")
+	r.expect(t, -1, 2, 3, 4, 5)
+}
