@@ -30,7 +30,7 @@ const (
 	// connectTimeout bounds how long nobody may answer. It is short since SYNs come ever more rarely, and there
 	// is another try soon. One try in patientShare waits for longer, for paths with seconds of queue.
 	connectTimeout = 1800 * time.Millisecond
-	patientTimeout = 8 * time.Second
+	patientTimeout = 4 * time.Second
 	patientShare   = 8
 	// handshakeTimeout bounds all of a dial. The cloud may let a tunnel wait for a part of it.
 	handshakeTimeout = 10 * time.Second
