@@ -43,7 +43,7 @@ generate: ## deepcopy, clients and CRDs from the API types
 .PHONY: verify
 verify: beehive ## fails if generated code is stale, a file is not formatted, go.mod not tidy, or go vet complains
 	hack/generate/verify.sh
-	@test -z "$$(find . -name '*.go' -not -path './$(OUT)/*' -exec gofmt -l {} + | tee /dev/stderr)" || { echo "the files above are not formatted: run gofmt -w"; exit 1; }
+	@test -z "$$(find . -name '*.go' -not -path './$(OUT)/*' -exec gofmt -l {} + | tee -a /dev/stderr)" || { echo "the files above are not formatted: run gofmt -w"; exit 1; }
 	@for module in . $(MODULES); do go -C $$module mod tidy -diff || exit 1; done
 	go vet $(PACKAGES)
 
