@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
 
@@ -327,11 +326,9 @@ func TestForget(t *testing.T) {
 		if _, err := edge.Write([]byte("b")); err != nil {
 			t.Fatal(err)
 		}
-		for link.Stats().Up.Vanished.Packets == 0 {
-			runtime.Gosched()
-		}
-		if now := link.Stats().Up.Delivered; now != before {
-			t.Errorf("%v was delivered, before %v", now, before)
+		now := waitStats(t, link, "the packet to vanish", func(s Stats) bool { return s.Up.Vanished.Packets > 0 })
+		if now.Up.Delivered != before {
+			t.Errorf("%v was delivered, before %v", now.Up.Delivered, before)
 		}
 	}
 }
