@@ -161,8 +161,10 @@ func (c *channel) read(conn *tunnel.Conn) error {
 		case *tunnel.Desired:
 			c.desire(m)
 		case *tunnel.Ack:
-			if info, err := tunnel.SocketInfo(socket.conn); err == nil {
-				socket.lossy(c.sampled(congestion.Sample{RTT: info.RTT, MinRTT: info.MinRTT, Retransmits: info.Retransmits}))
+			if c.config.Congestion.Enable {
+				if info, err := tunnel.SocketInfo(socket.conn); err == nil {
+					socket.lossy(c.sampled(congestion.Sample{RTT: info.RTT, MinRTT: info.MinRTT, Retransmits: info.Retransmits}))
+				}
 			}
 			socket.pace(c.ack(m))
 		case *tunnel.Unknown: // of a later version

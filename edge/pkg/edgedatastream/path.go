@@ -91,7 +91,7 @@ type socket struct {
 
 // pace bounds the speed in bytes per second; 0 is no bound. Small changes are not worth a system call.
 func (s *socket) pace(rate float64) {
-	if rate > s.rate*7/8 && rate < s.rate*9/8 {
+	if rate == s.rate || rate > s.rate*7/8 && rate < s.rate*9/8 {
 		return
 	}
 	s.rate = rate
