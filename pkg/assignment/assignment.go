@@ -50,7 +50,16 @@ type Target struct {
 	// URL is the source; it may hold credentials, so it is never logged as it is.
 	URL        string            `json:"url"`
 	Properties map[string]string `json:"properties,omitempty"`
+	// NeedsCredentials says that the source is not to be read without the credentials that come over the tunnel. They themselves are
+	// never in an assignment: that passes through CloudHub, and the node stores it.
+	NeedsCredentials bool `json:"needsCredentials,omitempty"`
 }
+
+// String leaves out what may hold credentials: beehive prints messages that it cannot deliver.
+func (t Target) String() string { return t.Namespace + "/" + t.Rule + t.Path + " of " + t.Endpoint }
+
+// GoString is String.
+func (t Target) GoString() string { return t.String() }
 
 // Key names the target's stream on a node.
 func (t *Target) Key(node string) tunnel.StreamKey {

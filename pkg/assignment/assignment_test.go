@@ -39,14 +39,15 @@ func TestRevisionFollowsContent(t *testing.T) {
 	}
 	seen := map[string]string{as.Revision: "the original"}
 	for name, edit := range map[string]func(*Target){
-		"namespace":  func(t *Target) { t.Namespace = "x" },
-		"rule":       func(t *Target) { t.Rule = "x" },
-		"rule UID":   func(t *Target) { t.RuleUID = "x" },
-		"path":       func(t *Target) { t.Path = "/x" },
-		"endpoint":   func(t *Target) { t.Endpoint = "x" },
-		"protocol":   func(t *Target) { t.Protocol = "x" },
-		"URL":        func(t *Target) { t.URL = "x" },
-		"properties": func(t *Target) { t.Properties = map[string]string{"a": "1"} },
+		"namespace":   func(t *Target) { t.Namespace = "x" },
+		"rule":        func(t *Target) { t.Rule = "x" },
+		"rule UID":    func(t *Target) { t.RuleUID = "x" },
+		"path":        func(t *Target) { t.Path = "/x" },
+		"endpoint":    func(t *Target) { t.Endpoint = "x" },
+		"protocol":    func(t *Target) { t.Protocol = "x" },
+		"URL":         func(t *Target) { t.URL = "x" },
+		"credentials": func(t *Target) { t.NeedsCredentials = true },
+		"properties":  func(t *Target) { t.Properties = map[string]string{"a": "1"} },
 	} {
 		changed := slices.Clone(targets)
 		edit(&changed[0])

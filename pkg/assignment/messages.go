@@ -31,6 +31,8 @@ type Entry struct {
 	Endpoint  string
 	// Problem says why the target cannot be served ("endpoint cam-1 does not exist"); empty if it can.
 	Problem string
+	// Credentials are what the source asks for, as its Secret has them now.
+	Credentials tunnel.Credentials
 }
 
 // NodeDirectory is the whole set of one node's targets, also those with a problem. An empty one
@@ -40,6 +42,8 @@ type NodeDirectory struct {
 	// Revision is that of the assignment that the node shall run.
 	Revision string
 	Entries  []Entry
+	// Refused says why the node is not let in ("the Node was deleted"); empty if it is.
+	Refused string
 }
 
 // Report is what a node runs, as it said in a tunnel's hello or in its own report.

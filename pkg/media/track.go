@@ -110,6 +110,8 @@ func (t *Track) validateCodec() error {
 		var c mpeg4audio.AudioSpecificConfig
 		if err = c.Unmarshal(t.Config); err != nil {
 			err = fmt.Errorf("parsing AudioSpecificConfig: %w", err)
+		} else if c.SampleRate < 1 {
+			err = errors.New("a sample rate of zero")
 		}
 	case Opus, PCMA, PCMU:
 		if t.Channels < 1 || t.Channels > 8 {

@@ -58,6 +58,7 @@ func TestTrackValidate(t *testing.T) {
 		{"unknown codec", Track{Kind: Video, Codec: "mjpeg", ClockRate: 1}, nil, "unknown codec"},
 		{"H.264 as audio", h264Track(), func(t *Track) { t.Kind = Audio }, "kind"},
 		{"AAC as video", aacTrack(), func(t *Track) { t.Kind = Video }, "kind"},
+		{"AAC without a rate", aacTrack(), func(t *Track) { t.Config = []byte{0x17, 0x80, 0, 0, 0x10} }, "sample rate"},
 		{"Opaque without a kind", Track{Codec: Opaque, ClockRate: 1}, nil, "kind"},
 		{"H.264 without SPS", h264Track(), func(t *Track) { t.SPS = nil }, "SPS"},
 		{"H.264 with half an SPS", h264Track(), func(t *Track) { t.SPS = t.SPS[:6] }, "SPS"},

@@ -75,8 +75,10 @@ type Conn struct {
 	maxPayload int
 	header     [HeaderSize]byte
 	body       bytes.Buffer
-	pinged     chan string // the last ping's data; KeepAlive answers it
+	pinged     chan string  // the last ping's data; KeepAlive answers it
+	asked      atomic.Int64 // when the oldest ping was out that has no answer, since began; if not before answered
 	answered   atomic.Int64
+	trip       atomic.Int64 // from the last ping to its pong
 	began      time.Time
 	arrived    atomic.Uint64 // bytes
 	sequence   atomic.Uint64
@@ -99,7 +101,11 @@ func NewConn(ws *websocket.Conn, timing Timing, maxPayload int) *Conn {
 		return nil
 	})
 	ws.SetPongHandler(func(string) error {
-		c.answered.Store(int64(time.Since(c.began)))
+		now := int64(time.Since(c.began))
+		if asked := c.asked.Load(); asked > c.answered.Load() {
+			c.trip.Store(now - asked)
+		}
+		c.answered.Store(now)
 		return nil
 	})
 	if w := watchedBelow(ws.NetConn()); w != nil {
@@ -110,6 +116,16 @@ func NewConn(ws *websocket.Conn, timing Timing, maxPayload int) *Conn {
 
 // NetConn is the connection below the WebSocket, for SocketInfo and SetPacingRate. Nobody else may read or write it.
 func (c *Conn) NetConn() net.Conn { return c.ws.NetConn() }
+
+// RTT is the path's round-trip time and the least of it lately, from the kernel. Where that does not tell, both are what the last ping took, which
+// also waits for what is being sent. ok is false while neither is known.
+func (c *Conn) RTT() (rtt, least time.Duration, ok bool) {
+	if info, err := SocketInfo(c.ws.NetConn()); err == nil && info.RTT > 0 {
+		return info.RTT, min(info.MinRTT, info.RTT), true
+	}
+	rtt = time.Duration(c.trip.Load())
+	return rtt, rtt, rtt > 0
+}
 
 // Read returns the next control message or access unit; exactly one of the two is set when err is nil.
 // Errors about the bytes wrap ErrMalformed; any error ends the connection.
@@ -231,7 +247,6 @@ func (c *Conn) WriteUnit(u *media.AccessUnit) error {
 func (c *Conn) KeepAlive(ctx context.Context) error {
 	t := time.NewTicker(c.timing.PingInterval)
 	defer t.Stop()
-	var asked time.Duration // when the oldest ping was out that has no answer
 	for {
 		select {
 		case <-ctx.Done():
@@ -250,15 +265,16 @@ func (c *Conn) KeepAlive(ctx context.Context) error {
 			}
 		default:
 		}
-		answered := time.Duration(c.answered.Load()) >= asked
-		if !answered && time.Since(c.began)-asked > c.timing.AnswerTimeout {
+		asked := c.asked.Load()
+		answered := c.answered.Load() >= asked
+		if !answered && time.Since(c.began)-time.Duration(asked) > c.timing.AnswerTimeout {
 			return errUnanswered
+		}
+		if answered {
+			c.asked.Store(int64(time.Since(c.began))) // before the answer can come
 		}
 		if err := c.control(websocket.PingMessage, ""); err != nil {
 			return err
-		}
-		if answered {
-			asked = time.Since(c.began)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/kubeedge/datastream/pkg/media"
 )
@@ -78,6 +79,10 @@ const (
 type Desired struct {
 	Action     Action `json:"action"`
 	Generation uint64 `json:"generation"`
+	// Traceparent names the trace that a start belongs to (W3C Trace Context, 3.2); empty if it is not traced.
+	Traceparent string `json:"traceparent,omitempty"`
+	// Credentials are those that the source asks for. They come with Start and Pause only, and count until the next Desired.
+	Credentials Credentials `json:"credentials,omitzero"`
 }
 
 // Ack reports what reached the cloud on this connection.
@@ -104,7 +109,7 @@ func (u *Unknown) messageType() string { return u.Type }
 
 // EncodeMessage renders {"type": …, …the message's fields}.
 func EncodeMessage(m Message) ([]byte, error) {
-	body, err := json.Marshal(m)
+	body, err := json.Marshal(onWire(m))
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", m.messageType(), err)
 	}
@@ -123,10 +128,25 @@ func EncodeMessage(m Message) ([]byte, error) {
 	return out, nil
 }
 
+// onWire is m with what its own encoding shows a placeholder for.
+func onWire(m Message) any {
+	d, ok := m.(*Desired)
+	if !ok || d.Credentials.IsZero() {
+		return m
+	}
+	return struct {
+		Desired
+		Credentials wireCredentials `json:"credentials"` // in place of the same of Desired
+	}{*d, d.Credentials.wire()}
+}
+
 // DecodeMessage reads and validates a control message. Errors wrap ErrMalformed.
 func DecodeMessage(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
 		return nil, fmt.Errorf("%w: control message of %d bytes, at most %d are allowed", ErrMalformed, len(b), MaxMessage)
+	}
+	if !utf8.Valid(b) { // RFC 6455, 8.1; the WebSocket library does not look, and encoding/json replaces it
+		return nil, fmt.Errorf("%w: control message that is no UTF-8", ErrMalformed)
 	}
 	var head struct {
 		Type string `json:"type"`

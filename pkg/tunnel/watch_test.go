@@ -374,3 +374,28 @@ func TestPingsAreAnsweredOnce(t *testing.T) {
 		}
 	})
 }
+
+// Where no kernel tells, the round-trip time is that of pings.
+func TestRTTOfPings(t *testing.T) {
+	client, server := certificates()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPath(20 * time.Millisecond)
+		edge, cloud := p.handshake(t, client, server, func() {})
+		if _, _, ok := edge.RTT(); ok {
+			t.Error("a round-trip time before the first ping")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		none := func(*media.AccessUnit) {}
+		ends := []<-chan time.Time{serve(ctx, edge, nil, none), serve(ctx, cloud, nil, none)}
+		time.Sleep(time.Minute)
+		rtt, least, ok := edge.RTT()
+		if !ok || rtt <= 0 || rtt > time.Second || least != rtt {
+			t.Errorf("round-trip time %v, least %v, %v", rtt, least, ok)
+		}
+		cancel()
+		for _, end := range ends {
+			<-end
+		}
+		p.wg.Wait()
+	})
+}

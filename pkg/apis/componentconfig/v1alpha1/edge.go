@@ -37,6 +37,10 @@ type EdgeDataStream struct {
 	Congestion Congestion `json:"congestion"`
 	// Substream is when endpoints that name a substream go back from it to their main stream.
 	Substream Substream `json:"substream"`
+	// Metrics is where Prometheus may ask for the node's metrics.
+	Metrics EdgeMetrics `json:"metrics"`
+	// Tracing sends OpenTelemetry traces of how cameras are started. Default: none.
+	Tracing *Tracing `json:"tracing,omitempty"`
 }
 
 // Source is how cameras are read.
@@ -85,6 +89,30 @@ type Substream struct {
 	CalmMax metav1.Duration `json:"calmMax"`
 }
 
+// EdgeMetrics is where Prometheus may ask for the node's metrics.
+type EdgeMetrics struct {
+	// Listen is the address of GET /metrics, such as 127.0.0.1:10015. Nobody is asked who they are, so it has to be on the loopback.
+	// Empty, the default: none.
+	Listen string `json:"listen,omitempty"`
+	// ExposeUnauthenticated lets it listen on other addresses too.
+	ExposeUnauthenticated bool `json:"exposeUnauthenticated,omitempty"`
+}
+
+func (m *EdgeMetrics) validate(path *field.Path) field.ErrorList {
+	listen := path.Child("listen")
+	switch {
+	case m.Listen == "":
+		return nil
+	case address(nil, m.Listen) != nil:
+		return address(listen, m.Listen)
+	case !IsLoopback(m.Listen) && !m.ExposeUnauthenticated:
+		return field.ErrorList{field.Invalid(listen, m.Listen,
+			"everybody who reaches it could read the metrics: listen on the loopback, or set exposeUnauthenticated")}
+	default:
+		return nil
+	}
+}
+
 // NewDefaultEdgeDataStream returns the section with every default filled in, disabled.
 func NewDefaultEdgeDataStream() *EdgeDataStream {
 	return &EdgeDataStream{
@@ -119,7 +147,7 @@ func (c *EdgeDataStream) Validate(path *field.Path) field.ErrorList {
 	if !c.Enable {
 		return nil
 	}
-	var errs field.ErrorList
+	errs := append(c.Tracing.validate(path.Child("tracing")), c.Metrics.validate(path.Child("metrics"))...)
 	if u, err := url.Parse(c.Server); err != nil || u.Scheme != "wss" || u.Host == "" || u.Path != "" {
 		errs = append(errs, field.Invalid(path.Child("server"), c.Server, "must be wss://host:port"))
 	}

@@ -4,6 +4,7 @@
 package v1alpha1
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +63,9 @@ func TestCloudValidate(t *testing.T) {
 		{"unknown authentication", func(c *CloudDataStream) { c.Stream.Authentication = "None" }, []string{"stream.authentication"}},
 		{"no authentication on the network", func(c *CloudDataStream) { c.Stream.Listen = ":10005" }, []string{"stream.authentication"}},
 		{"no authentication on a name", func(c *CloudDataStream) { c.Stream.Listen = "cloud:10005" }, []string{"stream.authentication"}},
+		{"no authentication, forced, with profiles", func(c *CloudDataStream) {
+			c.Stream.Listen, c.Stream.ExposeUnauthenticated, c.Stream.EnableProfiling = ":10005", true, true
+		}, []string{"stream.enableProfiling"}},
 		{"no authentication, forced", func(c *CloudDataStream) { c.Stream.Listen, c.Stream.ExposeUnauthenticated = ":10005", true }, []string{}},
 		{"Kubernetes on the network", func(c *CloudDataStream) {
 			c.Stream.Listen, c.Stream.Authentication = ":10005", AuthenticationKubernetes
@@ -78,7 +82,22 @@ func TestCloudValidate(t *testing.T) {
 		}, []string{"stream.waitTimeout", "stream.holdTime", "stream.stopGrace", "stream.writeTimeout", "stream.maxLag"}},
 		{"negative duration", func(c *CloudDataStream) { c.Stream.MaxLag = duration(-time.Second) }, []string{"stream.maxLag"}},
 		{"no limits", func(c *CloudDataStream) { c.Limits = StreamLimits{} },
-			[]string{"limits.gopBytes", "limits.gopDuration", "limits.outputBytes", "limits.viewers"}},
+			[]string{
+				"limits.gopBytes", "limits.gopDuration", "limits.outputBytes", "limits.memoryBytes", "limits.viewers", "limits.viewersPerNode",
+				"limits.viewersPerUser", "limits.tunnelsPerNode", "limits.connections", "limits.callsPerSecond",
+			}},
+		{"no stream's metrics", func(c *CloudDataStream) { c.Metrics.Streams = 0 }, []string{}},
+		{"fewer than no stream's metrics", func(c *CloudDataStream) { c.Metrics.Streams = -1 }, []string{"metrics.streams"}},
+		{"other sites", func(c *CloudDataStream) {
+			c.Stream.AllowedOrigins, c.Stream.AllowedHosts = []string{"https://wall.example.com", "http://[::1]:8080"}, []string{"streams.local"}
+		}, []string{}},
+		{"bad sites", func(c *CloudDataStream) {
+			c.Stream.AllowedOrigins = []string{"*", "https://*.example.com", "https://a.example.com/", "wss://a", "https://A.example.com", "https://a; script-src *"}
+			c.Stream.AllowedHosts = []string{"", "a:80", "*.local"}
+		}, []string{
+			"stream.allowedOrigins[0]", "stream.allowedOrigins[1]", "stream.allowedOrigins[2]", "stream.allowedOrigins[3]",
+			"stream.allowedOrigins[4]", "stream.allowedOrigins[5]", "stream.allowedHosts[0]", "stream.allowedHosts[1]", "stream.allowedHosts[2]",
+		}},
 		{"disabled", func(c *CloudDataStream) { *c = CloudDataStream{} }, []string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,6 +129,10 @@ func TestEdgeValidate(t *testing.T) {
 		{"bounds of tries reversed", func(c *EdgeDataStream) { c.Source.RetryMax = duration(0) }, []string{"source.retryMax"}},
 		{"source times", func(c *EdgeDataStream) { c.Source.StallTimeout, c.Source.HoldTime = duration(0), duration(-1) },
 			[]string{"source.stallTimeout", "source.holdTime"}},
+		{"metrics", func(c *EdgeDataStream) { c.Metrics.Listen = "[::1]:10015" }, []string{}},
+		{"metrics for all", func(c *EdgeDataStream) { c.Metrics.Listen = "0.0.0.0:10015" }, []string{"metrics.listen"}},
+		{"metrics for all, written out", func(c *EdgeDataStream) { c.Metrics = EdgeMetrics{"0.0.0.0:10015", true} }, []string{}},
+		{"metrics without a port", func(c *EdgeDataStream) { c.Metrics.Listen = "127.0.0.1" }, []string{"metrics.listen"}},
 		{"queue", func(c *EdgeDataStream) { c.Queue = SendQueue{} }, []string{"queue.bytes", "queue.age"}},
 		{"congestion", func(c *EdgeDataStream) { c.Congestion = Congestion{} }, []string{"congestion.latency", "congestion.headWait", "congestion.backlog"}},
 		{"the system's congestion control", func(c *EdgeDataStream) { c.Congestion.LossControl = nil }, []string{}},
@@ -120,6 +143,14 @@ func TestEdgeValidate(t *testing.T) {
 			c.edit(cfg)
 			checkFields(t, cfg.Validate(nil), c.want)
 		})
+	}
+}
+
+func TestControllerNodes(t *testing.T) {
+	for policy, want := range map[NodePolicy][]string{NodesAny: {}, NodesRegistered: {}, "": {"nodes"}, "registered": {"nodes"}} {
+		c := NewDefaultStreamRuleController()
+		c.Enable, c.Nodes = true, policy
+		checkFields(t, c.Validate(nil), want)
 	}
 }
 
@@ -153,7 +184,7 @@ func TestSectionOverDefaults(t *testing.T) {
 	checkFields(t, cloud.Validate(nil), []string{})
 	want := validCloud()
 	want.Stream.MaxLag, want.Tunnel.Listen = duration(1500*time.Millisecond), "127.0.0.1:0"
-	if *cloud != *want {
+	if !reflect.DeepEqual(cloud, want) {
 		t.Errorf("got %+v, want %+v", cloud, want)
 	}
 }

@@ -153,6 +153,10 @@ const (
 	// ReasonCredentialsMissing: a Secret does not exist, is of another type than kubernetes.io/basic-auth, or lacks a
 	// key.
 	ReasonCredentialsMissing = "CredentialsMissing"
+	// ReasonCredentialsForbidden: cloudcore may not read a Secret.
+	ReasonCredentialsForbidden = "CredentialsForbidden"
+	// ReasonCredentialsInvalid: the user name or the password in a Secret cannot be used.
+	ReasonCredentialsInvalid = "CredentialsInvalid"
 	// ReasonDelivered: the nodes run their latest assignment.
 	ReasonDelivered = "Delivered"
 	// ReasonDelivering: a node has yet to report its latest assignment.
