@@ -13,12 +13,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/tracing"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
@@ -30,6 +32,7 @@ type Agent struct {
 	metrics  *Metrics
 	store    store
 	reporter *reporter
+	tracer   *tracing.Tracer // while it runs
 	epoch    atomic.Uint64
 
 	mutex   sync.Mutex
@@ -117,6 +120,12 @@ func (a *Agent) Reconnected() {
 // Run runs the stored assignment and then those that are applied. It returns nil once ctx has ended and with
 // it everything that Run started.
 func (a *Agent) Run(ctx context.Context) error {
+	tracer, err := tracing.New(ctx, a.config.Tracing, assignment.EdgeModule, attribute.String("k8s.node.name", a.config.NodeName))
+	if err != nil {
+		klog.ErrorS(err, "Traces are not sent")
+	}
+	defer tracer.Close()
+	a.tracer = tracer
 	stored, err := a.store.load()
 	if err == nil && stored != nil && stored.Node != a.config.NodeName {
 		err = fmt.Errorf("it is node %q's", stored.Node)
@@ -197,11 +206,13 @@ func (a *Agent) stopOthers(targets map[tunnel.StreamKey]assignment.Target) {
 }
 
 func (a *Agent) start(ctx context.Context, key tunnel.StreamKey, t assignment.Target) {
+	ctx = klog.NewContext(ctx, klog.LoggerWithValues(klog.FromContext(ctx), "stream", key))
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &runningChannel{protocol: t.Protocol, cancel: cancel, done: make(chan struct{}), channel: &channel{
 		stream: newStream(key, t, a.config, a.sources, a.metrics),
 		dialer: a.dialers[t.Protocol], hello: a.hello, redial: newSignal(), hurry: newSignal(),
 	}}
+	c.tracer = a.tracer
 	a.channels[key] = c
 	go func() {
 		defer close(c.done)

@@ -50,7 +50,7 @@ func (c *channel) run(ctx context.Context) {
 // apply follows a changed target with as little disturbance as possible.
 func (c *channel) apply(t assignment.Target) {
 	was := c.current()
-	c.update(t, was.URL != t.URL || !maps.Equal(was.Properties, t.Properties))
+	c.update(t, was.URL != t.URL || was.NeedsCredentials != t.NeedsCredentials || !maps.Equal(was.Properties, t.Properties))
 	if was.RuleUID != t.RuleUID { // only a hello carries it
 		c.redial.set()
 	}
@@ -59,11 +59,11 @@ func (c *channel) apply(t assignment.Target) {
 // connect dials the tunnel for ever.
 func (c *channel) connect(ctx context.Context) {
 	retry := backoff{min: c.config.ReconnectMin.Duration, max: c.config.ReconnectMax.Duration}
-	var log transitions
+	log := transitions{Logger: klog.FromContext(ctx)}
 	for ctx.Err() == nil {
 		conn, err := c.dial(ctx)
 		for conn != nil { // each replaces the one before
-			log.connected(c.key)
+			log.connected()
 			began := time.Now()
 			conn, err = c.serve(ctx, conn)
 			c.hurry.clear() // what came while the tunnel was there says nothing about the next dial
@@ -78,7 +78,7 @@ func (c *channel) connect(ctx context.Context) {
 			retry.reset()
 			continue
 		}
-		log.failed(c.key, err)
+		log.failed(err)
 		hurry := c.hurry
 		var refused *refusedError
 		if errors.As(err, &refused) && refused.retryAfter > 0 {
@@ -92,9 +92,12 @@ func (c *channel) connect(ctx context.Context) {
 
 func (c *channel) dial(ctx context.Context) (*tunnel.Conn, error) {
 	conn, err := c.dialer.dial(ctx, c.key)
-	result := "connected"
-	if err != nil {
-		result = "failed"
+	result := dialConnected
+	switch {
+	case errors.As(err, new(*refusedError)):
+		result = dialRefused
+	case err != nil:
+		result = dialFailed
 	}
 	c.metrics.Dials.WithLabelValues(result).Inc()
 	return conn, err
@@ -108,7 +111,7 @@ func (c *channel) serve(ctx context.Context, conn *tunnel.Conn) (spare *tunnel.C
 	defer c.detach()
 
 	g, run := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.read(conn) })
+	g.Go(func() error { return c.read(ctx, conn) })
 	g.Go(func() error { return c.write(run, conn) })
 	g.Go(func() error { return conn.KeepAlive(run) })
 	g.Go(func() error {
@@ -147,8 +150,8 @@ func end(conn *tunnel.Conn, cause error, stopping bool) {
 	}
 }
 
-func (c *channel) read(conn *tunnel.Conn) error {
-	socket := socket{key: c.key, conn: conn.NetConn(), lossControl: c.config.Congestion.LossControl}
+func (c *channel) read(ctx context.Context, conn *tunnel.Conn) error {
+	socket := socket{log: klog.FromContext(ctx), conn: conn.NetConn(), lossControl: c.config.Congestion.LossControl, metrics: c.metrics}
 	for {
 		m, unit, err := conn.Read()
 		if err != nil {
@@ -162,7 +165,7 @@ func (c *channel) read(conn *tunnel.Conn) error {
 			c.desire(m)
 		case *tunnel.Ack:
 			if c.config.Congestion.Enable {
-				if info, err := tunnel.SocketInfo(socket.conn); err == nil {
+				if info, err := socket.sample(time.Now()); err == nil {
 					socket.lossy(c.sampled(congestion.Sample{RTT: info.RTT, MinRTT: info.MinRTT, Retransmits: info.Retransmits}))
 				}
 			}
@@ -195,23 +198,24 @@ func (c *channel) write(ctx context.Context, conn *tunnel.Conn) error {
 
 // transitions logs when a tunnel comes and goes, but not each failed try.
 type transitions struct {
+	klog.Logger
 	down   bool
 	status int // of the last refusal
 }
 
-func (t *transitions) connected(key tunnel.StreamKey) {
-	*t = transitions{}
-	klog.InfoS("Tunnel connected", "stream", key)
+func (t *transitions) connected() {
+	t.down, t.status = false, 0
+	t.Info("Tunnel connected")
 }
 
-func (t *transitions) failed(key tunnel.StreamKey, err error) {
+func (t *transitions) failed(err error) {
 	status := 0
 	var refused *refusedError
 	if errors.As(err, &refused) {
 		status = refused.status
 	}
 	if !t.down || t.status != status {
-		klog.InfoS("Tunnel is down, it is dialled again", "stream", key, "err", err)
+		t.Info("Tunnel is down, it is dialled again", "err", err)
 	}
 	t.down, t.status = true, status
 }

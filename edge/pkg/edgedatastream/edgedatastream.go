@@ -21,6 +21,7 @@ import (
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source/rtsp"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/instrument"
 )
 
 // What stock EdgeHub publishes when its own connection to the cloud is back.
@@ -32,8 +33,9 @@ const (
 
 // EdgeDataStream is the beehive module.
 type EdgeDataStream struct {
-	enable bool
-	agent  *Agent
+	enable  bool
+	agent   *Agent
+	metrics *metricsServer // nil: nobody asked for it
 }
 
 var _ core.Module = (*EdgeDataStream)(nil)
@@ -41,15 +43,19 @@ var _ core.Module = (*EdgeDataStream)(nil)
 // New configures the module. Its metrics go to Prometheus' default registry.
 func New(cfg *v1alpha1.EdgeDataStream, opts ...Option) *EdgeDataStream {
 	config.InitConfigure(cfg)
-	return newEdgeDataStream(&config.Config.EdgeDataStream, prometheus.DefaultRegisterer, opts...)
+	return newEdgeDataStream(&config.Config.EdgeDataStream, prometheus.DefaultRegisterer, prometheus.DefaultGatherer, opts...)
 }
 
 // Register configures the module and makes it known to beehive.
 func Register(cfg *v1alpha1.EdgeDataStream, opts ...Option) { core.Register(New(cfg, opts...)) }
 
-func newEdgeDataStream(cfg *v1alpha1.EdgeDataStream, reg prometheus.Registerer, opts ...Option) *EdgeDataStream {
+func newEdgeDataStream(cfg *v1alpha1.EdgeDataStream, reg prometheus.Registerer, gatherer prometheus.Gatherer, opts ...Option) *EdgeDataStream {
 	e := &EdgeDataStream{enable: cfg.Enable}
 	if cfg.Enable {
+		reg.MustRegister(instrument.NewBuildInfo())
+		if cfg.Metrics.Listen != "" {
+			e.metrics = &metricsServer{cfg.Metrics.Listen, gatherer}
+		}
 		e.agent = NewAgent(cfg, DefaultSources(), NewMetrics(reg), opts...)
 	}
 	return e
@@ -79,6 +85,9 @@ func (e *EdgeDataStream) Start() {
 	ctx := beehiveContext.GetContext()
 	var wg sync.WaitGroup
 	wg.Go(e.receive)
+	if e.metrics != nil {
+		wg.Go(func() { e.metrics.run(ctx) })
+	}
 	if err := e.agent.Run(ctx); err != nil {
 		klog.ErrorS(err, "Data streaming has ended")
 	}

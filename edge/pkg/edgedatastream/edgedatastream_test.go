@@ -22,7 +22,7 @@ func TestModule(t *testing.T) {
 		t.Skip("beehive has ended")
 	}
 	c, cfg := newCloud(t)
-	e := newEdgeDataStream(cfg, prometheus.NewRegistry())
+	e := newEdgeDataStream(cfg, prometheus.NewRegistry(), nil)
 	if !e.Enable() {
 		t.Fatal("the module is not enabled")
 	}

@@ -51,7 +51,7 @@ func newQueueFuzz(t *testing.T) *queueFuzz {
 	for i := range f.tracks {
 		f.tracks[i].decoded = map[int64]bool{}
 	}
-	f.queue = newSendQueue(fuzzBytes, fuzzAge, func(string) {})
+	f.queue = newSendQueue(fuzzBytes, fuzzAge, func(string, *media.AccessUnit) {})
 	f.attach()
 	return f
 }
@@ -209,7 +209,7 @@ func (f *queueFuzz) calm() {
 			f.check()
 		}
 		if ms == 5000 {
-			f.queue.onDrop = func(cause string) { f.Fatalf("dropped for %s though the path is wide", cause) }
+			f.queue.onDrop = func(cause string, _ *media.AccessUnit) { f.Fatalf("dropped for %s though the path is wide", cause) }
 		}
 	}
 	if d := f.control.Delay(f.now, 0); d > time.Second {

@@ -29,6 +29,7 @@ const (
 func (c *channel) replace(ctx context.Context, present *tunnel.Conn) (*tunnel.Conn, error) {
 	look := time.NewTicker(silenceLook)
 	defer look.Stop()
+	log := klog.FromContext(ctx)
 	retry := backoff{min: c.config.ReconnectMin.Duration, max: c.config.ReconnectMax.Duration}
 	for {
 		select {
@@ -41,7 +42,7 @@ func (c *channel) replace(ctx context.Context, present *tunnel.Conn) (*tunnel.Co
 		}
 		conn, err := c.dial(ctx)
 		if err != nil {
-			klog.V(2).InfoS("Tunnel is silent, no other one yet", "stream", c.key, "err", err)
+			log.V(2).Info("Tunnel is silent, no other one yet", "err", err)
 			var refused *refusedError
 			if errors.As(err, &refused) { // somebody is there, and busy
 				if _, ok := wait(ctx, retry.after(err), nil, nil); !ok {
@@ -51,7 +52,8 @@ func (c *channel) replace(ctx context.Context, present *tunnel.Conn) (*tunnel.Co
 			continue
 		}
 		if c.silent() {
-			klog.InfoS("Tunnel has fallen silent, another one replaces it", "stream", c.key)
+			c.metrics.Replacements.Inc()
+			log.Info("Tunnel has fallen silent, another one replaces it")
 			return conn, errReplaced
 		}
 		_ = conn.Close(tunnel.CloseNormal, "not needed")
@@ -82,11 +84,26 @@ const lossyFor = 3 * time.Second
 
 // socket is the tunnel's TCP socket as congestion control sees it. Where the system refuses a setting, the tunnel is merely worse.
 type socket struct {
-	key         tunnel.StreamKey
+	log         klog.Logger
 	conn        net.Conn
 	rate        float64
 	lossControl []string
 	changed     bool
+	metrics     *Metrics
+	sampled     time.Time // when the round-trip time was last counted
+}
+
+// rttInterval is how often, at most, a tunnel's round-trip time is counted.
+const rttInterval = time.Second
+
+// sample asks the kernel about the connection, and counts the round-trip time once in a while.
+func (s *socket) sample(now time.Time) (tunnel.TCPInfo, error) {
+	info, err := tunnel.SocketInfo(s.conn)
+	if err == nil && now.Sub(s.sampled) >= rttInterval {
+		s.sampled = now
+		s.metrics.RTT.Observe(info.RTT.Seconds())
+	}
+	return info, err
 }
 
 // pace bounds the speed in bytes per second; 0 is no bound. Small changes are not worth a system call.
@@ -105,6 +122,7 @@ func (s *socket) lossy(since time.Duration) {
 		return
 	}
 	s.changed = true
-	klog.InfoS("Path loses packets though it is not full, TCP's congestion control is changed", "stream", s.key, "to", s.lossControl)
+	s.metrics.LossControl.Inc()
+	s.log.Info("Path loses packets though it is not full, TCP's congestion control is changed", "to", s.lossControl)
 	_ = tunnel.TuneSocket(s.conn, tunnel.SocketOptions{Congestion: s.lossControl})
 }

@@ -139,7 +139,7 @@ func newSimCamera(bitrate float64, on bool) *simCamera {
 	c.key = int(perGOP / 5)
 	c.frame = int((perGOP - float64(c.key)) / (simGOP - 1))
 	cfg := v1alpha1.NewDefaultEdgeDataStream()
-	c.queue = newSendQueue(cfg.Queue.Bytes, cfg.Queue.Age.Duration, func(cause string) { c.report.drops[cause]++ })
+	c.queue = newSendQueue(cfg.Queue.Bytes, cfg.Queue.Age.Duration, func(cause string, _ *media.AccessUnit) { c.report.drops[cause]++ })
 	c.queue.sentClock, c.decoder.clock = 1, 1
 	if on {
 		c.control.Backlog = cfg.Congestion.Backlog.Duration

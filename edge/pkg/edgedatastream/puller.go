@@ -8,6 +8,9 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/congestion"
@@ -29,6 +32,11 @@ func (s *stream) pull(ctx context.Context) {
 			continue
 		}
 		last, err := s.follow(run, first)
+		if run.Err() != nil {
+			last.started(nil)
+		} else {
+			last.started(err)
+		}
 		if run.Err() != nil || s.fallBack(last, err) { // stopped, another target, or not the main stream
 			retry.reset()
 			continue
@@ -39,6 +47,8 @@ func (s *stream) pull(ctx context.Context) {
 		}
 		if woken, _ := wait(ctx, retry.next(), s.wake, nil); woken {
 			retry.reset()
+		} else if ctx.Err() == nil {
+			s.metrics.Reconnects.Inc()
 		}
 	}
 }
@@ -48,7 +58,10 @@ type session struct {
 	*stream
 	rawURL    string
 	spec      source.Spec
+	permitted bool // it has the credentials that it needs
+	begun     time.Time
 	delivered bool
+	starting  trace.Span // nil for a session that takes another one's place
 
 	// choice is which of the target's streams it is, choosable whether there are two.
 	choice    congestion.Choice
@@ -71,17 +84,32 @@ func (s *stream) begin(ctx context.Context) (*session, context.Context) {
 	ctx, s.abort = context.WithCancel(ctx)
 	s.newClock = true
 	s.present, s.coming = s.newSession(s.first(time.Now())), nil
+	ctx, s.present.starting = s.tracer.Begin(ctx, s.traceparent, "start camera", trace.WithAttributes(attribute.String("stream", s.key.String())))
+	s.traceparent = "" // a camera that fails for days does not make one trace of it
 	return s.present, ctx
+}
+
+// started ends the trace of the session's start: it delivers, or it has ended, and with it why.
+func (s *session) started(err error) {
+	if s.starting == nil || !s.starting.IsRecording() {
+		return
+	}
+	if err != nil {
+		st := stateOf(err)
+		s.starting.SetStatus(codes.Error, st.Reason+": "+st.Message)
+	}
+	s.starting.End()
 }
 
 // newSession makes a session of one of the target's streams. The mutex is held.
 func (s *stream) newSession(c congestion.Choice) *session {
 	n := &session{
-		stream: s, rawURL: s.target.URL, spec: s.sourceSpec(), choice: c, choosable: s.sub != nil && s.sub.url != "", took: make(chan struct{}),
+		stream: s, begun: time.Now(), rawURL: s.target.URL, spec: s.sourceSpec(), choice: c, choosable: s.sub != nil && s.sub.url != "", took: make(chan struct{}),
 	}
 	if c == congestion.Sub {
 		n.rawURL = s.sub.url
 	}
+	n.spec.Credentials, n.permitted = s.credentialsFor(n.rawURL)
 	return n
 }
 
@@ -92,10 +120,15 @@ func (s *stream) sourceSpec() source.Spec {
 }
 
 func (s *session) run(ctx context.Context) error {
+	if !s.permitted {
+		return errNoCredentials
+	}
 	src, err := s.sources.New(s.rawURL, s.spec)
 	if err != nil {
 		return err
 	}
+	s.metrics.Sessions.Inc()
+	defer s.metrics.Sessions.Dec()
 	return src.Run(ctx, s)
 }
 
@@ -153,8 +186,13 @@ func (s *session) Unit(u *media.AccessUnit) {
 	if s != s.present || s.lead == nil {
 		return
 	}
-	s.delivered = true
+	if !s.delivered {
+		s.delivered = true
+		s.metrics.Start.Observe(time.Since(s.begun).Seconds())
+		s.started(nil)
+	}
 	s.offered(u)
+	s.metrics.received(s.kind(u), len(u.Payload))
 	s.sequence++
 	u.Sequence = s.sequence
 	if s.newClock {
@@ -177,4 +215,4 @@ func (s *session) Unit(u *media.AccessUnit) {
 }
 
 // Lost implements source.Sink.
-func (s *session) Lost(reason string) { s.metrics.Drops.WithLabelValues(reason).Inc() }
+func (s *session) Lost(kind media.Kind, cause string) { s.metrics.dropped(cause, kind) }

@@ -30,12 +30,13 @@ const (
 type sendQueue struct {
 	maxBytes int
 	maxAge   time.Duration
-	onDrop   func(cause string)
+	onDrop   func(cause string, u *media.AccessUnit)
 	// lateness is what is late; its zero value is nothing.
 	lateness lateness
 
 	items  []queueItem
 	bytes  int
+	units  int
 	resync map[uint8]*source.Resync // of each video track, at the queue's tail
 	passed map[uint8]bool           // tracks that wait because units passed by the queue, not for want of room
 
@@ -54,7 +55,7 @@ type queueItem struct {
 	since   time.Time
 }
 
-func newSendQueue(maxBytes int, maxAge time.Duration, onDrop func(cause string)) *sendQueue {
+func newSendQueue(maxBytes int, maxAge time.Duration, onDrop func(cause string, u *media.AccessUnit)) *sendQueue {
 	return &sendQueue{maxBytes: maxBytes, maxAge: maxAge, onDrop: onDrop, resync: make(map[uint8]*source.Resync), passed: make(map[uint8]bool)}
 }
 
@@ -84,6 +85,7 @@ func (q *sendQueue) pushUnit(u *media.AccessUnit, video bool, clock uint64, now 
 	delete(q.passed, u.Track)
 	q.items = append(q.items, queueItem{unit: u, video: video, clock: clock, since: now})
 	q.bytes += len(u.Payload)
+	q.units++
 	q.shed(now)
 	q.shedLate(now)
 }
@@ -118,6 +120,7 @@ func (q *sendQueue) pop(now time.Time) (queueItem, bool) {
 	q.items = q.items[1:]
 	if u := item.unit; u != nil {
 		q.bytes -= len(u.Payload)
+		q.units--
 		q.sent = u.Sequence
 		if item.clock != q.sentClock {
 			q.sentClock = item.clock
@@ -132,11 +135,11 @@ func (q *sendQueue) pop(now time.Time) (queueItem, bool) {
 // clearUnits takes out all units, which are not counted as dropped: the caller has them in its cache.
 func (q *sendQueue) clearUnits() {
 	q.items = slices.DeleteFunc(q.items, func(i queueItem) bool { return i.unit != nil })
-	q.bytes = 0
+	q.bytes, q.units = 0, 0
 }
 
 // clear takes out everything.
-func (q *sendQueue) clear() { q.items, q.bytes = nil, 0 }
+func (q *sendQueue) clear() { q.items, q.bytes, q.units = nil, 0, 0 }
 
 // age is how long the oldest unit has been waiting.
 func (q *sendQueue) age(now time.Time) time.Duration {
@@ -238,6 +241,7 @@ func (q *sendQueue) filter(cause string, doomed func(*queueItem) bool) {
 	for _, item := range q.items {
 		if item.unit != nil && doomed(&item) {
 			q.bytes -= len(item.unit.Payload)
+			q.units--
 			q.drop(item.unit, item.video, cause)
 			continue
 		}
@@ -251,5 +255,5 @@ func (q *sendQueue) drop(u *media.AccessUnit, video bool, cause string) {
 	if video && !u.Disposable {
 		q.broken = max(q.broken, u.Sequence)
 	}
-	q.onDrop(cause)
+	q.onDrop(cause, u)
 }

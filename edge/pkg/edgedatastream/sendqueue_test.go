@@ -30,7 +30,7 @@ type queueTest struct {
 
 func newQueueTest(bytes int, age time.Duration) *queueTest {
 	q := &queueTest{now: time.Unix(0, 0), clock: 1, names: map[uint64]string{}, drops: map[string]int{}}
-	q.queue = newSendQueue(bytes, age, func(cause string) { q.drops[cause]++ })
+	q.queue = newSendQueue(bytes, age, func(cause string, _ *media.AccessUnit) { q.drops[cause]++ })
 	q.queue.sentClock = 1
 	return q
 }
@@ -136,7 +136,7 @@ func TestSendQueueInvariants(t *testing.T) {
 	for seed := range uint64(100) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		const maxBytes, maxAge = 400, 2 * time.Second
-		q := newSendQueue(maxBytes, maxAge, func(string) {})
+		q := newSendQueue(maxBytes, maxAge, func(string, *media.AccessUnit) {})
 		if seed%2 == 1 { // a path of changing speed
 			q.lateness = lateness{most: time.Second, head: 200 * time.Millisecond, delay: func(now time.Time, bytes int) time.Duration {
 				return time.Duration(bytes*(1+now.Second()%5)) * time.Millisecond

@@ -15,6 +15,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/media"
+	"github.com/kubeedge/datastream/pkg/tracing"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
@@ -30,6 +31,7 @@ type stream struct {
 	sources source.Registry
 	config  *v1alpha1.EdgeDataStream
 	metrics *Metrics
+	tracer  *tracing.Tracer
 
 	// ready wakes the writer, wake the puller.
 	ready, wake signal
@@ -43,6 +45,8 @@ type stream struct {
 	// What the cloud wants. attached: there is a tunnel; heard: it has said what is desired; fresh: nothing was sent on
 	// it yet; announced: it has been told the tracks as they are now.
 	action                            tunnel.Action
+	traceparent                       string // of who asked for the source, until it is begun
+	credentials                       tunnel.Credentials
 	generation                        uint64
 	attached, heard, fresh, announced bool
 	reported                          tunnel.State
@@ -64,7 +68,7 @@ type stream struct {
 	sequence                      uint64
 	clock, clockStart, ackedClock uint64
 	newClock                      bool
-	gaugedBytes                   int
+	gaugedBytes, gaugedUnits      int
 	gaugedSub                     bool
 }
 
@@ -81,6 +85,7 @@ func newStream(key tunnel.StreamKey, target assignment.Target, cfg *v1alpha1.Edg
 	}
 	s.queue = newSendQueue(cfg.Queue.Bytes, cfg.Queue.Age.Duration, s.dropped)
 	s.sub = s.newSubstream()
+	m.streams.add(s)
 	return s
 }
 
@@ -128,6 +133,7 @@ func (s *stream) expire() {
 
 // close ends what only the stream itself knows of. The puller has ended before.
 func (s *stream) close() {
+	s.metrics.streams.remove(s)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.endHold()
@@ -149,12 +155,15 @@ func (s *stream) desire(d *tunnel.Desired) {
 	defer s.mutex.Unlock()
 	s.endHold()
 	wasSending, wasWanted := s.sending(), s.action != tunnel.Stop
-	s.heard, s.action, s.generation = true, d.Action, d.Generation
+	s.heard, s.action, s.generation, s.traceparent = true, d.Action, d.Generation, d.Traceparent
 	if d.Action == tunnel.Stop {
 		s.stop()
-	} else if !wasWanted {
-		s.source = tunnel.State{State: tunnel.Connecting}
-		s.wake.set()
+	} else {
+		s.setCredentials(d.Credentials)
+		if !wasWanted {
+			s.source = tunnel.State{State: tunnel.Connecting}
+			s.wake.set()
+		}
 	}
 	if !s.sending() {
 		s.queue.clearUnits()
@@ -251,6 +260,7 @@ func (s *stream) take(now time.Time) (queueItem, bool) {
 	switch {
 	case item.unit != nil:
 		s.metrics.QueueDelay.Observe(now.Sub(item.since).Seconds())
+		s.metrics.sent(s.kind(item.unit), len(item.unit.Payload))
 		if s.path != nil {
 			s.path.Sent(now, len(item.unit.Payload))
 		}
@@ -261,6 +271,14 @@ func (s *stream) take(now time.Time) (queueItem, bool) {
 }
 
 // The methods below are called with the mutex held.
+
+// kind is that of a unit's track, as it was described last.
+func (s *stream) kind(u *media.AccessUnit) media.Kind {
+	if t := media.Find(s.tracks.Tracks, u.Track); t != nil {
+		return t.Kind
+	}
+	return media.Data
+}
 
 // measure begins to learn about a new tunnel's path.
 func (s *stream) measure() {
@@ -277,7 +295,7 @@ func (s *stream) sending() bool { return s.attached && s.heard && s.action == tu
 
 // stop ends the source.
 func (s *stream) stop() {
-	s.action = tunnel.Stop
+	s.action, s.credentials = tunnel.Stop, tunnel.Credentials{}
 	s.endSession()
 	s.source = tunnel.State{State: tunnel.Idle}
 	s.wake.set()
@@ -371,6 +389,10 @@ func (s *stream) gauge() {
 	if d := s.queue.bytes - s.gaugedBytes; d != 0 {
 		s.metrics.QueueBytes.Add(float64(d))
 		s.gaugedBytes = s.queue.bytes
+	}
+	if d := s.queue.units - s.gaugedUnits; d != 0 {
+		s.metrics.QueueUnits.Add(float64(d))
+		s.gaugedUnits = s.queue.units
 	}
 	if on := s.present != nil && s.present.choice == congestion.Sub; on != s.gaugedSub {
 		s.metrics.Substreams.Add(map[bool]float64{true: 1, false: -1}[on])

@@ -80,11 +80,16 @@ func substreamURL(t *assignment.Target) string {
 		return raw
 	}
 	first, err := url.Parse(t.URL)
-	if err != nil || first.User == nil || !strings.EqualFold(first.Scheme, sub.Scheme) || !strings.EqualFold(first.Hostname(), sub.Hostname()) {
+	if err != nil || first.User == nil || !sameHost(first, sub) {
 		return raw
 	}
 	sub.User = first.User
 	return sub.String()
+}
+
+// sameHost says whether two sources are of one device, read the same way.
+func sameHost(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname())
 }
 
 // running is a session that runs.
@@ -205,6 +210,7 @@ func (s *stream) fallBack(ended *session, err error) bool {
 		return true
 	}
 	s.metrics.SourceErrors.WithLabelValues(stateOf(err).Reason).Inc()
+	s.metrics.Reconnects.Inc()
 	s.source = tunnel.State{State: tunnel.Connecting}
 	s.gop.Reset()
 	s.choose(congestion.Main, time.Now())
@@ -320,8 +326,8 @@ func (s *stream) streaming(c congestion.Choice) tunnel.State {
 }
 
 // dropped takes note of a unit that the queue has dropped.
-func (s *stream) dropped(cause string) {
-	s.metrics.Drops.WithLabelValues(cause).Inc()
+func (s *stream) dropped(cause string, u *media.AccessUnit) {
+	s.metrics.dropped(cause, s.kind(u))
 	if s.sub != nil && cause != dropAudio && cause != dropPassed {
 		s.sub.selector.Dropped(time.Now())
 	}

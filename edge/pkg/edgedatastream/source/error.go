@@ -8,6 +8,7 @@ const (
 	AuthenticationFailed = "AuthenticationFailed"
 	CertificateInvalid   = "CertificateInvalid"
 	ConnectionRefused    = "ConnectionRefused"
+	CredentialsMissing   = "CredentialsMissing"
 	Disconnected         = "Disconnected"
 	InvalidEndpoint      = "InvalidEndpoint"
 	NoPicture            = "NoPicture"
@@ -19,6 +20,14 @@ const (
 	Unreachable          = "Unreachable"
 	Unknown              = "SourceError"
 )
+
+// Reasons returns all of them.
+func Reasons() []string {
+	return []string{
+		AuthenticationFailed, CertificateInvalid, ConnectionRefused, CredentialsMissing, Disconnected, InvalidEndpoint, NoPicture,
+		NoSupportedTracks, NotFound, RequestRefused, Stalled, Timeout, Unreachable, Unknown,
+	}
+}
 
 // Error is why a source failed.
 type Error struct {

@@ -33,14 +33,23 @@ type Sink interface {
 	Tracks(tracks []media.Track, skipped []tunnel.SkippedTrack)
 	// Unit takes the next access unit, which the source must not touch any more. The sink numbers it.
 	Unit(u *media.AccessUnit)
-	// Lost is called when units could not be handed over, with the cause in one lower-case word.
-	Lost(reason string)
+	// Lost is called when a unit of that kind could not be handed over, or when it shows that some could not. The cause is LostPackets, LostOversized
+	// or another lower-case word; there are few of them, for they become a label of metrics.
+	Lost(kind media.Kind, cause string)
 }
+
+// Causes for which units are lost on the way from the camera.
+const (
+	LostPackets   = "packets"
+	LostOversized = "oversized"
+)
 
 // Spec is what a source is made of.
 type Spec struct {
 	// URL may hold credentials: print it only by Redacted.
 	URL *url.URL
+	// Credentials are those of the endpoint's Secret, if it has one.
+	Credentials tunnel.Credentials
 	// Properties are those of the endpoint. Which ones there are is up to the protocol.
 	Properties map[string]string
 	// StallTimeout is how long a session may deliver nothing before it fails.

@@ -12,6 +12,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/pion/rtp"
 
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
 	"github.com/kubeedge/datastream/pkg/media"
 )
 
@@ -21,12 +22,15 @@ func (t *track) initAAC(config *mpeg4audio.AudioSpecificConfig, decode func(*rtp
 		return fmt.Errorf("its configuration is invalid: %w", err)
 	}
 	t.info.Codec, t.info.Config, t.info.Channels = media.AAC, b, config.ChannelCount
+	if err := t.info.Validate(); err != nil { // a sample rate of zero, for one
+		return err
+	}
 	samples := int64(mpeg4audio.SamplesPerAccessUnit)
 	if config.FrameLengthFlag {
 		samples = 960 // ISO/IEC 14496-3, 4.5.1.1
 	}
 	t.depacketizer = &audio{track: t, decode: decode, ticks: samples * int64(t.info.ClockRate) / int64(config.SampleRate)}
-	return t.info.Validate()
+	return nil
 }
 
 // initLATM takes LATM (RFC 6416) with one layer and its configuration in the SDP, as cameras send it.
@@ -76,11 +80,11 @@ func (a *audio) packet(pkt *rtp.Packet, pts int64) {
 			continue
 		}
 		if len(frame) > a.maxPayload {
-			a.sink.Lost(lostOversized)
+			a.sink.Lost(media.Audio, source.LostOversized)
 			continue
 		}
 		a.emit(&media.AccessUnit{RandomAccess: true, PTS: pts + int64(i)*a.ticks, Payload: slices.Clone(frame)})
 	}
 }
 
-func (a *audio) lost() { a.sink.Lost(lostPackets) }
+func (a *audio) lost() { a.sink.Lost(media.Audio, source.LostPackets) }

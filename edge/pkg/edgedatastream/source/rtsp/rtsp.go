@@ -11,14 +11,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
+	"go.opentelemetry.io/otel/codes"
+	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
+	"github.com/kubeedge/datastream/pkg/tracing"
 )
 
 // Schemes are the URL schemes that New takes.
@@ -97,7 +102,7 @@ func refusesTransport(err error) bool {
 
 // play runs one session. Its error is not classified yet.
 func (s *Source) play(ctx context.Context, transport gortsplib.Transport, sink source.Sink) error {
-	var link link
+	link := link{pinned: !s.spec.Credentials.IsZero()}
 	client := &gortsplib.Client{
 		Scheme:            s.spec.URL.Scheme,
 		Host:              s.spec.URL.Host,
@@ -128,37 +133,74 @@ func (s *Source) play(ctx context.Context, transport gortsplib.Transport, sink s
 	joined.Go(func() { ended <- client.Wait() })
 
 	deadline := time.AfterFunc(setupTimeout, link.close)
-	session, err := s.setup(client, sink)
+	session, err := s.setup(ctx, client, sink)
 	if !deadline.Stop() && ctx.Err() == nil {
 		return context.DeadlineExceeded
 	}
 	if err != nil {
 		return err
 	}
+	defer session.picture.End()
 	return s.watch(ended, session)
 }
 
 // setup goes from DESCRIBE to PLAY.
-func (s *Source) setup(client *gortsplib.Client, sink source.Sink) (*session, error) {
+func (s *Source) setup(ctx context.Context, client *gortsplib.Client, sink source.Sink) (*session, error) {
 	u := base.URL(*s.spec.URL)
-	desc, _, err := client.Describe(&u)
+	if c := s.spec.Credentials; !c.IsZero() {
+		u.User = url.UserPassword(c.Username(), c.Password())
+	}
+	var desc *description.Session
+	err := s.step(ctx, "DESCRIBE", func() (err error) {
+		desc, _, err = client.Describe(&u)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("DESCRIBE: %w", err)
+		return nil, err
 	}
 	session, err := newSession(desc, sink, s.spec.MaxPayload)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range session.tracks {
-		if _, err := client.Setup(desc.BaseURL, t.media, 0, 0); err != nil {
-			return nil, fmt.Errorf("SETUP: %w", err)
+	session.log = klog.FromContext(ctx)
+	err = s.step(ctx, "SETUP", func() error {
+		for _, t := range session.tracks {
+			if _, err := client.Setup(desc.BaseURL, t.media, 0, 0); err != nil {
+				return err
+			}
+			session.listen(client, t)
 		}
-		session.listen(client, t)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	if _, err := client.Play(nil); err != nil {
-		return nil, fmt.Errorf("PLAY: %w", err)
+	// The first packets may be faster than the answer.
+	_, session.picture = tracing.Step(ctx, "first key frame")
+	err = s.step(ctx, "PLAY", func() error {
+		_, err := client.Play(nil)
+		return err
+	})
+	if err != nil {
+		session.picture.End()
+		return nil, err
 	}
 	return session, nil
+}
+
+// step does what belongs to a request of that method, as a part of ctx's trace.
+func (s *Source) step(ctx context.Context, method string, do func() error) error {
+	_, span := tracing.Step(ctx, "RTSP "+method)
+	defer span.End()
+	err := do()
+	if err == nil {
+		return nil
+	}
+	var told *source.Error // the library's own error may quote more than may be told
+	if span.IsRecording() && errors.As(classify(err, s.spec.URL.Host), &told) {
+		span.SetStatus(codes.Error, told.Reason)
+	}
+	return fmt.Errorf("%s: %w", method, err)
 }
 
 var errStalled = errors.New("no packet in time")
@@ -193,9 +235,21 @@ type link struct {
 	mutex  sync.Mutex
 	conn   net.Conn
 	closed bool
+	// pinned refuses every address but the first: the library follows redirections, and would show credentials to whoever the camera names.
+	pinned  bool
+	address string
+}
+
+var errRedirected = &source.Error{
+	Reason:  source.RequestRefused,
+	Message: "The camera redirects elsewhere, which is not followed with the credentials of a Secret; put the address that it names into the URL.",
 }
 
 func (l *link) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if l.pinned && l.address != "" && l.address != address {
+		return nil, errRedirected
+	}
+	l.address = address // the client dials one after the other
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -37,8 +37,8 @@ type recorder struct {
 func (r *recorder) Tracks(tracks []media.Track, _ []tunnel.SkippedTrack) {
 	r.tracks, r.times = tracks, r.times+1
 }
-func (r *recorder) Unit(u *media.AccessUnit) { r.units = append(r.units, u) }
-func (r *recorder) Lost(reason string)       { r.lost = append(r.lost, reason) }
+func (r *recorder) Unit(u *media.AccessUnit)        { r.units = append(r.units, u) }
+func (r *recorder) Lost(_ media.Kind, cause string) { r.lost = append(r.lost, cause) }
 
 // Parameter sets of 1280x720 and 640x480, baseline.
 var (
@@ -124,7 +124,7 @@ func TestOversizedUnit(t *testing.T) {
 	for _, u := range [][][]byte{{idr}, {append(slices.Clone(p), 1, 2, 3)}, {p}, {idr}, {p}} {
 		v.unit(u, 0)
 	}
-	if got := r.kinds(t); got != "KKp" || !slices.Equal(r.lost, []string{lostOversized}) {
+	if got := r.kinds(t); got != "KKp" || !slices.Equal(r.lost, []string{source.LostOversized}) {
 		t.Errorf("units %s, lost %v", got, r.lost)
 	}
 }
@@ -187,7 +187,7 @@ func TestAAC(t *testing.T) {
 	for _, pkt := range packets {
 		s.tracks[0].packet(pkt, 1000)
 	}
-	if len(r.units) != 2 || r.units[0].PTS != 1000 || r.units[1].PTS != 2024 || !slices.Equal(r.lost, []string{lostOversized}) {
+	if len(r.units) != 2 || r.units[0].PTS != 1000 || r.units[1].PTS != 2024 || !slices.Equal(r.lost, []string{source.LostOversized}) {
 		t.Errorf("units %+v, lost %v", r.units, r.lost)
 	}
 }

@@ -4,6 +4,7 @@
 package rtsp
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
+	"go.opentelemetry.io/otel/trace"
+	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
 	"github.com/kubeedge/datastream/pkg/media"
@@ -29,10 +32,13 @@ type session struct {
 	// packets counts those of the lead; open is set with the first unit.
 	packets atomic.Uint64
 	open    atomic.Bool
+	log     klog.Logger // with the stream
 
 	mutex sync.Mutex // with UDP each track has a goroutine of its own
 	sink  source.Sink
 	dirty bool // the sink has not heard of the tracks as they are now
+	// picture is the part of a trace that ends with the first unit.
+	picture trace.Span
 }
 
 // track is one medium of the session.
@@ -57,7 +63,7 @@ type depacketizer interface {
 }
 
 func newSession(desc *description.Session, sink source.Sink, maxPayload int) (*session, error) {
-	s := &session{maxPayload: maxPayload, sink: sink, dirty: true}
+	s := &session{maxPayload: maxPayload, sink: sink, dirty: true, picture: trace.SpanFromContext(context.Background())}
 	for _, m := range desc.Medias {
 		if m.IsBackChannel || len(s.tracks) == media.MaxTracks {
 			continue
@@ -88,14 +94,15 @@ func (s *session) addMedia(m *description.Media) {
 	for _, f := range m.Formats {
 		t := &track{session: s, media: m, format: f, info: media.Track{ID: uint8(len(s.tracks)), ClockRate: f.ClockRate()}}
 		if err := t.init(); err != nil {
-			skipped = append(skipped, tunnel.SkippedTrack{Codec: codecName(f), Reason: err.Error()})
+			skipped = append(skipped, tunnel.SkippedTrack{Codec: fmt.Sprintf("%.32s", codecName(f)), Reason: fmt.Sprintf("%.200s", err.Error())})
 			continue
 		}
 		t.ready = t.info.Validate() == nil
 		s.tracks = append(s.tracks, t)
 		return
 	}
-	s.skipped = append(s.skipped, skipped...)
+	// All of it is the camera's word, and has to fit into a message.
+	s.skipped = append(s.skipped, skipped[:min(len(skipped), media.MaxTracks-len(s.skipped))]...)
 }
 
 // codecName is the encoding name of the SDP where it has one (RFC 8866, 6.6).
@@ -135,6 +142,7 @@ func (t *track) emit(u *media.AccessUnit) {
 			return
 		}
 		s.open.Store(true)
+		s.picture.End()
 	}
 	if s.dirty {
 		s.dirty = false

@@ -6,18 +6,12 @@ package rtsp
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"github.com/pion/rtp"
-	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/edge/pkg/edgedatastream/source"
 	"github.com/kubeedge/datastream/pkg/media"
-)
-
-// Causes of lost units.
-const (
-	lostPackets   = "packets"
-	lostOversized = "oversized"
 )
 
 // nalKind is what a NAL unit means for what is made of it.
@@ -57,6 +51,12 @@ type videoCodec interface {
 
 var errMore = errors.New("more packets are needed")
 
+// maxReorder is the most that a picture may be shown before or after it is decoded. What an SPS says beyond is nonsense, with which the
+// cloud would end the tunnel.
+const maxReorder = 10 * time.Second
+
+var errReorder = errors.New("they are too far from the presentation times")
+
 // video makes access units of NAL units.
 type video struct {
 	*track
@@ -86,11 +86,11 @@ func (t *track) initVideo(codec videoCodec) error {
 }
 
 func (v *video) lost() {
-	v.sink.Lost(lostPackets)
+	v.sink.Lost(media.Video, source.LostPackets)
 	v.resync.Miss()
 	v.begun = false
 	if err := v.codec.reset(); err != nil { // it went well the first time
-		klog.ErrorS(err, "Cannot reset RTP decoder", "codec", v.info.Codec)
+		v.log.Error(err, "Cannot reset RTP decoder", "codec", v.info.Codec)
 	}
 }
 
@@ -154,7 +154,7 @@ func (v *video) unit(nalus [][]byte, pts int64) {
 	}
 	u.DTSOffset = v.dtsOffset(kept, u)
 	if u.Payload = media.JoinNALUs(kept); len(u.Payload) > v.maxPayload {
-		v.sink.Lost(lostOversized)
+		v.sink.Lost(media.Video, source.LostOversized)
 		v.resync.Miss()
 		return
 	}
@@ -200,12 +200,16 @@ func (v *video) dtsOffset(nalus [][]byte, u *media.AccessUnit) int32 {
 		nalus = append(withParameters, nalus...)
 	}
 	dts, err := v.codec.dts(nalus, u.PTS)
+	offset := u.PTS - dts
+	if err == nil && max(offset, -offset) > v.info.Ticks(maxReorder) {
+		err = errReorder
+	}
 	if err == nil {
-		return int32(u.PTS - dts)
+		return int32(offset)
 	}
 	if v.ready && !v.noDTS {
 		v.noDTS = true
-		klog.InfoS("Decoding times cannot be told, presentation times are used", "codec", v.info.Codec, "reason", err.Error())
+		v.log.Info("Decoding times cannot be told, presentation times are used", "codec", v.info.Codec, "reason", err.Error())
 	}
 	return 0
 }
