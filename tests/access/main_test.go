@@ -29,6 +29,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/tunnel"
+	"github.com/kubeedge/datastream/tests/apiserver"
 	"github.com/kubeedge/datastream/tests/pki"
 )
 
@@ -45,7 +46,7 @@ const (
 
 // env is what all tests share.
 var env struct {
-	*apiServer
+	*apiserver.Server
 	admin  kubernetes.Interface
 	server *clouddatastream.Server
 	url    string // of viewers
@@ -55,7 +56,7 @@ var env struct {
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	etcd, server, err := findControlPlane()
+	etcd, server, err := apiserver.Find()
 	if err != nil {
 		if os.Getenv("E2E_CLUSTER") != "" { // make e2e
 			fmt.Fprintln(os.Stderr, err)
@@ -85,11 +86,11 @@ func withEnvironment(etcd, server string, use func()) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var stop func()
-	if env.apiServer, stop, err = startAPIServer(ctx, dir, etcd, server); err != nil {
+	if env.Server, stop, err = apiserver.Start(ctx, dir, etcd, server); err != nil {
 		return err
 	}
 	defer stop()
-	config, err := env.config("admin", "system:masters")
+	config, err := env.Config("admin", "system:masters")
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func withEnvironment(etcd, server string, use func()) error {
 
 // withServer runs CloudDataStream, which asks the API server as cloudcore: with what the manifests grant it.
 func withServer(ctx context.Context, dir string, use func()) error {
-	own, err := env.config(cloudCore, "system:serviceaccounts")
+	own, err := env.Config(apiserver.CloudCore, "system:serviceaccounts")
 	if err != nil {
 		return err
 	}
@@ -130,8 +131,9 @@ func withServer(ctx context.Context, dir string, use func()) error {
 	}
 	cfg := v1alpha1.NewDefaultCloudDataStream()
 	cfg.Tunnel.CAFile, cfg.Tunnel.CertFile, cfg.Tunnel.KeyFile = filepath.Join(dir, "nodes.crt"), filepath.Join(dir, "tunnel.crt"), filepath.Join(dir, "tunnel.key")
-	cfg.Stream.CertFile, cfg.Stream.KeyFile, cfg.Stream.ClientCAFile = env.file("server.crt"), env.file("server.key"), env.file("ca.crt")
+	cfg.Stream.CertFile, cfg.Stream.KeyFile, cfg.Stream.ClientCAFile = env.File("server.crt"), env.File("server.key"), env.File("ca.crt")
 	cfg.Stream.RecheckInterval.Duration = recheck
+	cfg.Stream.EnableProfiling = true
 	pair, err := nodes.Issue(pki.Server("tunnel"))
 	if err != nil {
 		return err
@@ -182,5 +184,5 @@ func newClient(certificates []tls.Certificate) *http.Client {
 }
 
 func tlsConfig(certificates []tls.Certificate) *tls.Config {
-	return &tls.Config{RootCAs: env.ca.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12}
+	return &tls.Config{RootCAs: env.CA.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS12}
 }

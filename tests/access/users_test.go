@@ -87,7 +87,7 @@ func bind(t *testing.T, namespace, name, role string, subject rbacv1.Subject) (u
 // certificate makes somebody who comes by a certificate of the API server's CA.
 func certificate(t *testing.T, name string) caller {
 	t.Helper()
-	pair, err := env.ca.Issue(pki.Client(name, "people"))
+	pair, err := env.CA.Issue(pki.Client(name, "people"))
 	must(t, err)
 	certificate, err := tls.X509KeyPair(pair.PEM())
 	must(t, err)
@@ -104,7 +104,7 @@ func resign(t *testing.T, token string, expires time.Time) string {
 	payload["exp"], payload["iat"], payload["nbf"] = expires.Unix(), expires.Add(-time.Hour).Unix(), expires.Add(-time.Hour).Unix()
 	signed := encodePart(t, header) + "." + encodePart(t, payload)
 
-	data, err := os.ReadFile(env.file("accounts.key"))
+	data, err := os.ReadFile(env.File("accounts.key"))
 	must(t, err)
 	block, _ := pem.Decode(data)
 	key, err := x509.ParseECPrivateKey(block.Bytes)

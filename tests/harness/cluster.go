@@ -20,9 +20,12 @@ import (
 	"github.com/kubeedge/beehive/pkg/core"
 	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
 	"github.com/kubeedge/beehive/pkg/core/model"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	kubefake "k8s.io/client-go/kubernetes/fake"
 	kubetesting "k8s.io/client-go/testing"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
@@ -41,14 +44,23 @@ type Options struct {
 	Dir string
 	// ListenViewers is the address for viewers; port 0 takes a free one.
 	ListenViewers string
+	// Client and Kube, both or neither, are of a real kube-apiserver, in place of the trackers that stand in for one.
+	Client versioned.Interface
+	Kube   kubernetes.Interface
+	// Cloud are options of CloudDataStream.
+	Cloud []clouddatastream.Option
 	// Tune may change the modules' configurations before they start.
 	Tune func(*v1alpha1.CloudDataStream, *v1alpha1.EdgeDataStream)
+	// Relayed, if set, is called with the content of each message that reaches the node.
+	Relayed func(content []byte)
 }
 
 // Cluster is one cloud and one edge node.
 type Cluster struct {
 	// Client stands in for kube-apiserver: client-go's in-memory object tracker.
 	Client versioned.Interface
+	// Kube stands in for the same in what is Kubernetes' own: Secrets and Events.
+	Kube kubernetes.Interface
 	// Relay stands in for CloudHub and EdgeHub.
 	Relay *Relay
 	// Proxy is on the way from edge to TunnelServer.
@@ -57,6 +69,8 @@ type Cluster struct {
 	CA *Authority
 	// Viewers is the address for viewers; Tunnels that of the TunnelServer, behind the proxy.
 	Viewers, Tunnels string
+	// EdgeMetrics is the address of the node's GET /metrics.
+	EdgeMetrics string
 
 	watched <-chan struct{}
 	modules []*joined
@@ -76,8 +90,11 @@ func (j *joined) Start() {
 // Start runs a cluster. Beehive's context is one for the process and ends only once, so a process has
 // one cluster in its life.
 func Start(o Options) (*Cluster, error) {
-	client, watched := newTracker()
-	c := &Cluster{Client: client, Relay: &Relay{node: o.Node}, watched: watched}
+	c := &Cluster{Client: o.Client, Kube: o.Kube, Relay: &Relay{node: o.Node, relayed: o.Relayed}}
+	if c.Client == nil {
+		c.Client, c.watched = newTracker()
+		c.Kube = newKube()
+	}
 	cloud, edge, err := c.configure(o)
 	if err != nil {
 		return nil, err
@@ -94,10 +111,13 @@ func Start(o Options) (*Cluster, error) {
 	}
 	controller := v1alpha1.NewDefaultStreamRuleController()
 	controller.Enable = true
+	metrics := prometheus.NewRegistry()
 	for _, m := range []core.Module{
 		c.Relay,
-		streamrulecontroller.New(controller, c.Client),
-		clouddatastream.New(cloud),
+		streamrulecontroller.New(controller, c.Client,
+			streamrulecontroller.WithEvents(c.Kube.CoreV1()), streamrulecontroller.WithSecrets(c.Kube.CoreV1()),
+			streamrulecontroller.WithMetrics(metrics)),
+		clouddatastream.New(cloud, append(o.Cloud, clouddatastream.WithMetrics(metrics))...),
 		edgedatastream.New(edge),
 	} {
 		j := &joined{m, make(chan struct{})}
@@ -130,6 +150,23 @@ func newTracker() (*fake.Clientset, <-chan struct{}) {
 	return client, watched
 }
 
+// newKube makes the stand-in for Secrets and Events. A watch begins with what is there, so that nothing is lost between list and watch.
+func newKube() kubernetes.Interface {
+	client := kubefake.NewSimpleClientset()
+	client.PrependWatchReactor("secrets", func(action kubetesting.Action) (bool, watch.Interface, error) {
+		w, err := client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+		if err != nil {
+			return true, nil, err
+		}
+		name, _ := action.(kubetesting.WatchAction).GetWatchRestrictions().Fields.RequiresExactMatch(metav1.ObjectNameField)
+		if obj, err := client.Tracker().Get(action.GetResource(), action.GetNamespace(), name); err == nil {
+			w.(*watch.RaceFreeFakeWatcher).Modify(obj)
+		}
+		return true, w, nil
+	})
+	return client
+}
+
 func (c *Cluster) configure(o Options) (*v1alpha1.CloudDataStream, *v1alpha1.EdgeDataStream, error) {
 	var err error
 	if c.CA, err = NewAuthority(o.Dir); err != nil {
@@ -155,6 +192,10 @@ func (c *Cluster) configure(o Options) (*v1alpha1.CloudDataStream, *v1alpha1.Edg
 	if c.Proxy, err = NewProxy(c.Tunnels); err != nil {
 		return nil, nil, err
 	}
+	if edge.Metrics.Listen, err = freeAddress("127.0.0.1:0"); err != nil {
+		return nil, nil, err
+	}
+	c.EdgeMetrics = edge.Metrics.Listen
 	edge.NodeName, edge.Server = o.Node, "wss://"+c.Proxy.Address()
 	edge.StoreFile = filepath.Join(o.Dir, "assignment.json")
 	return cloud, edge, nil
@@ -173,10 +214,12 @@ func freeAddress(address string) (string, error) {
 
 // WaitReady returns when the cloud knows its rules and hears of new ones.
 func (c *Cluster) WaitReady(ctx context.Context) error {
-	select {
-	case <-c.watched:
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the controller: %w", ctx.Err())
+	if c.watched != nil { // with a real API server nothing is lost
+		select {
+		case <-c.watched:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the controller: %w", ctx.Err())
+		}
 	}
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Viewers+"/readyz", nil)

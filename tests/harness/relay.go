@@ -22,7 +22,8 @@ const relayModule = "cloudhub"
 // of this process, as JSON and with the node trimmed from the resource, as the real pair does. Like CloudHub's queue without
 // acknowledgements it loses whatever comes while the node is offline.
 type Relay struct {
-	node string
+	node    string
+	relayed func(content []byte) // may be nil
 
 	mu      sync.Mutex
 	offline bool
@@ -69,6 +70,9 @@ func (r *Relay) relay(m model.Message) {
 	if err != nil {
 		klog.ErrorS(err, "Relaying message", "resource", m.GetResource())
 		return
+	}
+	if r.relayed != nil {
+		r.relayed(content)
 	}
 	out := model.NewMessage("").BuildRouter(m.GetSource(), m.GetGroup(), resource, m.GetOperation()).FillBody(string(content))
 	beehiveContext.Send(assignment.EdgeModule, *out)

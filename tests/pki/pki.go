@@ -86,7 +86,8 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// Issue signs a certificate for a new key. The template says what for; serial number and validity are filled in.
+// Issue signs a certificate for a new key. The template says what for; the serial number is filled in, and so is the validity
+// where it has none.
 func (a *Authority) Issue(t *x509.Certificate) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -95,8 +96,9 @@ func (a *Authority) Issue(t *x509.Certificate) (Pair, error) {
 	if t.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
 		return Pair{}, fmt.Errorf("making a serial number: %w", err)
 	}
-	t.NotBefore = time.Now().Add(-time.Hour)
-	t.NotAfter = time.Now().Add(validity)
+	if t.NotAfter.IsZero() {
+		t.NotBefore, t.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(validity)
+	}
 	t.KeyUsage |= x509.KeyUsageDigitalSignature
 	signer := a.key
 	if signer == nil { // it signs itself
@@ -110,6 +112,26 @@ func (a *Authority) Issue(t *x509.Certificate) (Pair, error) {
 		return Pair{}, fmt.Errorf("encoding the key of %s: %w", t.Subject.CommonName, err)
 	}
 	return p, nil
+}
+
+// Revoke makes a revocation list, in DER, that names these certificates. It is good for as long as certificates are.
+func (a *Authority) Revoke(pairs ...Pair) ([]byte, error) {
+	list := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(validity)}
+	for _, p := range pairs {
+		c, err := x509.ParseCertificate(p.Certificate)
+		if err != nil {
+			return nil, fmt.Errorf("parsing the certificate to revoke: %w", err)
+		}
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: list.ThisUpdate})
+	}
+	issuer := *a.certificate
+	issuer.KeyUsage |= x509.KeyUsageCRLSign // crypto/x509 insists on it; KubeEdge's CA has it as little as this one
+	der, err := x509.CreateRevocationList(rand.Reader, list, &issuer, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("signing the revocation list: %w", err)
+	}
+	return der, nil
 }
 
 // Server is the template of a server on the loopback, which may have more names.

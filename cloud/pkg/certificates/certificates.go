@@ -24,6 +24,7 @@ import (
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/klog/v2"
 )
 
@@ -40,6 +41,9 @@ const (
 // Files are PEM files, as CloudHub's configuration names them. One without a name is not there.
 type Files struct {
 	CA, Cert, Key string
+	// OwnCA says that the CA is another one than CloudHub's. Where its file is missing CloudHub's CA is not taken instead: whom
+	// that has signed is not to be let in.
+	OwnCA bool
 }
 
 // Store knows CloudHub's certificates as they are now.
@@ -47,7 +51,7 @@ type Store struct {
 	files  Files
 	client kubernetes.Interface
 
-	ca     atomic.Pointer[x509.CertPool]
+	ca     atomic.Pointer[x509.Certificate]
 	server atomic.Pointer[tls.Certificate]
 }
 
@@ -58,7 +62,7 @@ func New(files Files, client kubernetes.Interface) *Store {
 
 // Load returns what is valid now: files first, as in CloudHub. It does not wait for a network; until CloudHub has made
 // its certificates it fails.
-func (s *Store) Load() (clientCA *x509.CertPool, server tls.Certificate, err error) {
+func (s *Store) Load() (clientCA []*x509.Certificate, server tls.Certificate, err error) {
 	clientCA, err = s.loadCA()
 	if err != nil {
 		return nil, tls.Certificate{}, err
@@ -70,22 +74,22 @@ func (s *Store) Load() (clientCA *x509.CertPool, server tls.Certificate, err err
 	return clientCA, server, nil
 }
 
-func (s *Store) loadCA() (*x509.CertPool, error) {
+func (s *Store) loadCA() ([]*x509.Certificate, error) {
 	data, err := readFile(s.files.CA)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !s.files.OwnCA:
 		if ca := s.ca.Load(); ca != nil {
-			return ca, nil
+			return []*x509.Certificate{ca}, nil
 		}
 		return nil, fmt.Errorf("the CA is neither in file %q nor in secret %s/%s yet", s.files.CA, Namespace, CASecret)
 	case err != nil:
 		return nil, fmt.Errorf("reading the CA: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("reading the CA: no certificate in %s", s.files.CA)
+	ca, err := certutil.ParseCertsPEM(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA: no certificate in %s: %w", s.files.CA, err)
 	}
-	return pool, nil
+	return ca, nil
 }
 
 func (s *Store) loadServer() (tls.Certificate, error) {
@@ -162,9 +166,7 @@ func (s *Store) takeCA(secret *corev1.Secret) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", CADataKey, err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca)
-	s.ca.Store(pool)
+	s.ca.Store(ca)
 	return nil
 }
 

@@ -102,8 +102,8 @@ func eventually(t *testing.T, s *Store, ca, server pair) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		pool, got, err := s.Load()
-		if err == nil && bytes.Equal(got.Certificate[0], server.cert) && trusts(t, pool, ca) {
+		trusted, got, err := s.Load()
+		if err == nil && bytes.Equal(got.Certificate[0], server.cert) && trusts(trusted, ca) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -113,15 +113,8 @@ func eventually(t *testing.T, s *Store, ca, server pair) {
 	}
 }
 
-func trusts(t *testing.T, pool *x509.CertPool, ca pair) bool {
-	t.Helper()
-	want := x509.NewCertPool()
-	c, err := x509.ParseCertificate(ca.cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want.AddCert(c)
-	return pool.Equal(want)
+func trusts(trusted []*x509.Certificate, ca pair) bool {
+	return len(trusted) == 1 && bytes.Equal(trusted[0].Raw, ca.cert)
 }
 
 // put creates or updates a secret.
@@ -173,8 +166,8 @@ func TestBadSecretChangesNothing(t *testing.T) {
 		"another secret":      secret("tokensecret", map[string][]byte{CADataKey: server.cert}),
 	} {
 		s.take(bad)
-		pool, got, err := s.Load()
-		if err != nil || !bytes.Equal(got.Certificate[0], server.cert) || !trusts(t, pool, ca) {
+		trusted, got, err := s.Load()
+		if err != nil || !bytes.Equal(got.Certificate[0], server.cert) || !trusts(trusted, ca) {
 			t.Errorf("%s: Load has changed, error %v", name, err)
 		}
 	}
@@ -197,6 +190,20 @@ func TestFiles(t *testing.T) {
 	newer := newPair(t, "newer")
 	newer.write(t, files.Cert, files.Key)
 	eventually(t, s, onDisk, newer)
+}
+
+// Where another CA than CloudHub's is named, CloudHub's is never trusted instead.
+func TestOwnCA(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "own.crt")
+	hub, own := newPair(t, "hub"), newPair(t, "own")
+	s := New(Files{CA: file, OwnCA: true}, nil)
+	s.take(hub.caSecret())
+	s.take(hub.serverSecret())
+	if trusted, _, err := s.Load(); err == nil {
+		t.Fatalf("%d certificates are trusted without the file", len(trusted))
+	}
+	own.write(t, file, file+".key")
+	eventually(t, s, own, hub)
 }
 
 func TestBadFiles(t *testing.T) {
@@ -234,8 +241,8 @@ func TestConnectionOutlivesRotation(t *testing.T) {
 	s.take(first.caSecret())
 	s.take(first.serverSecret())
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		ca, cert, err := s.Load()
-		return &tls.Config{MinVersion: tls.VersionTLS12, ClientCAs: ca, Certificates: []tls.Certificate{cert}}, err
+		_, cert, err := s.Load()
+		return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}, err
 	}})
 	if err != nil {
 		t.Fatal(err)

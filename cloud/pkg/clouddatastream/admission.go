@@ -14,8 +14,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 )
 
 const (
@@ -37,33 +38,36 @@ var errOverloaded = errors.New("too many edges come at once")
 //   - so many as will have their turn within maxWait wait for it: nobody has to come twice;
 //   - of the others, a few more are shaken hands with only to be told in an HTTP answer when to come again;
 //   - what is left fails before any cryptography.
+//
+// No source has more of the turns and refusals than all leave free: a host that floods the port leaves half of them to others, and the edges of
+// a site behind one address lose nothing but the half of the places in the queue that others might want.
 type admission struct {
 	metrics  *metrics
 	interval time.Duration // between two turns
-	turns    *rate.Limiter
-	refusals *rate.Limiter
+	burst    time.Duration // the turns at once, in time
+	turns    *limit.Turns[limit.Source]
+	refusals *limit.Turns[limit.Source]
 
 	mu       sync.Mutex
 	promised time.Time // the last turn that somebody was sent away until
 }
 
 func newAdmission(perSecond, burst int, m *metrics) *admission {
-	r := rate.Limit(perSecond)
+	interval := time.Second / time.Duration(perSecond)
 	return &admission{
-		metrics: m, interval: time.Second / time.Duration(perSecond),
-		turns: rate.NewLimiter(r, burst), refusals: rate.NewLimiter(r/2, max(perSecond/2, 1)),
+		metrics: m, interval: interval, burst: interval * time.Duration(burst),
+		turns:    limit.NewTurns[limit.Source](interval, burst+int(maxWait/interval)),
+		refusals: limit.NewTurns[limit.Source](2*interval, max(perSecond/2, 1)),
 	}
 }
 
-// decide says how long a handshake that comes now waits for its turn. If retryAfter is not 0 it has none, and the
+// decide says how long a handshake of source that comes now waits for its turn. If retryAfter is not 0 it has none, and the
 // edge is to be told that.
-func (a *admission) decide(now time.Time) (wait, retryAfter time.Duration, err error) {
-	turn := a.turns.ReserveN(now, 1)
-	if wait := turn.DelayFrom(now); wait <= maxWait {
-		return wait, 0, nil
+func (a *admission) decide(source limit.Source, now time.Time) (wait, retryAfter time.Duration, err error) {
+	if ahead, err := a.turns.Take(source, now); err == nil {
+		return max(ahead-a.burst, 0), 0, nil
 	}
-	turn.CancelAt(now)
-	if !a.refusals.AllowN(now, 1) {
+	if _, err := a.refusals.Take(source, now); err != nil {
 		return 0, 0, errOverloaded
 	}
 	a.mu.Lock()
@@ -92,7 +96,7 @@ func withTicket(ctx context.Context, _ net.Conn) context.Context {
 // enter returns when it is the handshake's turn. Its context is the connection's.
 func (a *admission) enter(hello *tls.ClientHelloInfo) error {
 	ctx := hello.Context()
-	wait, retryAfter, err := a.decide(time.Now())
+	wait, retryAfter, err := a.decide(limit.SourceOf(hello.Conn.RemoteAddr().String()), time.Now())
 	switch {
 	case err != nil:
 		a.metrics.handshakes.WithLabelValues("dropped").Inc()
@@ -109,6 +113,8 @@ func (a *admission) enter(hello *tls.ClientHelloInfo) error {
 		a.metrics.handshakes.WithLabelValues("admitted").Inc()
 		return nil
 	}
+	a.metrics.waiting.Inc()
+	defer a.metrics.waiting.Dec()
 	turn := time.NewTimer(wait)
 	defer turn.Stop()
 	select {

@@ -4,6 +4,8 @@
 package clouddatastream
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -11,11 +13,22 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 )
 
-// stampede lets n edges come at once and again until all are in. It returns when each handshake was begun that costs
+// sources returns n of them.
+func sources(n int) []limit.Source {
+	all := make([]limit.Source, n)
+	for i := range all {
+		all[i] = limit.SourceOf(fmt.Sprintf("10.%d.%d.%d:1", i>>16&0xff, i>>8&0xff, i&0xff))
+	}
+	return all
+}
+
+// stampede lets an edge of each source come at once and again until all are in. It returns when each handshake was begun that costs
 // cryptography, when the last edge was in, and the most tries of one edge.
-func stampede(a *admission, n int) (handshakes []time.Duration, last time.Duration, tries int) {
+func stampede(a *admission, from []limit.Source) (handshakes []time.Duration, last time.Duration, tries int) {
 	const reconnectMin, reconnectMax = time.Second, 30 * time.Second // the edge's defaults
 	began := time.Now()
 	var (
@@ -27,11 +40,11 @@ func stampede(a *admission, n int) (handshakes []time.Duration, last time.Durati
 		defer mu.Unlock()
 		handshakes = append(handshakes, time.Since(began))
 	}
-	for range n {
+	for _, source := range from {
 		wg.Go(func() {
 			end := reconnectMin
 			for try := 1; ; try++ {
-				wait, retryAfter, err := a.decide(time.Now())
+				wait, retryAfter, err := a.decide(source, time.Now())
 				if err == nil {
 					time.Sleep(wait)
 					shake()
@@ -68,12 +81,19 @@ func peak(times []time.Duration) int {
 
 func TestStampede(t *testing.T) {
 	const perSecond, burst = 100, 200
-	for _, n := range []int{100, 1000, 5000} {
+	for _, c := range []struct {
+		n        int
+		oneplace bool // all behind one address
+	}{{100, false}, {1000, false}, {5000, false}, {100, true}, {1000, true}, {5000, true}} {
+		n, from := c.n, sources(c.n)
+		if c.oneplace {
+			from = make([]limit.Source, n)
+		}
 		synctest.Test(t, func(t *testing.T) {
 			m := newMetrics(prometheus.NewRegistry())
-			handshakes, last, tries := stampede(newAdmission(perSecond, burst, m), n)
+			handshakes, last, tries := stampede(newAdmission(perSecond, burst, m), from)
 			p := peak(handshakes)
-			t.Logf("%d edges: %d handshakes in all, %d in the worst second, all back after %v, at most %d tries", n, len(handshakes), p, last, tries)
+			t.Logf("%d edges (of one address: %t): %d handshakes in all, %d in the worst second, all back after %v, at most %d tries", n, c.oneplace, len(handshakes), p, last, tries)
 			// Turns at once and in a second, and refusals likewise.
 			if most := burst + perSecond + perSecond; p > most {
 				t.Errorf("%d handshakes in a second, want at most %d", p, most)
@@ -94,10 +114,10 @@ func TestAdmissionForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(100, 200, newMetrics(prometheus.NewRegistry()))
 		for range 3 {
-			_, _, _ = stampede(a, 1000)
+			_, _, _ = stampede(a, sources(1000))
 			time.Sleep(5 * time.Second)
 			for range 100 {
-				if wait, retryAfter, err := a.decide(time.Now()); wait != 0 || retryAfter != 0 || err != nil {
+				if wait, retryAfter, err := a.decide(limit.Source{}, time.Now()); wait != 0 || retryAfter != 0 || err != nil {
 					t.Fatal(wait, retryAfter, err)
 				}
 				time.Sleep(10 * time.Millisecond)
@@ -112,10 +132,11 @@ func TestPromises(t *testing.T) {
 		a := newAdmission(100, 1, newMetrics(prometheus.NewRegistry()))
 		var before time.Time
 		promises := 0
-		for range 200 * 100 { // 200 s of an onslaught of 1000 a second
-			for range 10 {
+		from := sources(1000)
+		for i := range 200 * 100 { // 200 s of an onslaught of 1000 a second
+			for j := range 10 {
 				now := time.Now()
-				_, retryAfter, err := a.decide(now)
+				_, retryAfter, err := a.decide(from[(10*i+j)%len(from)], now)
 				if err != nil || retryAfter == 0 {
 					continue
 				}
@@ -132,6 +153,32 @@ func TestPromises(t *testing.T) {
 		}
 		if promises < 200*40 || promises > 200*51+50 {
 			t.Errorf("%d promises in 200 s, want 50 a second", promises)
+		}
+	})
+}
+
+// One host floods the port without end. The edges of others have their turns all the same, and soon.
+func TestFloodOfHandshakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(100, 200, newMetrics(prometheus.NewRegistry()))
+		ctx, cancel := context.WithCancel(t.Context())
+		var flood sync.WaitGroup
+		defer flood.Wait()
+		defer cancel()
+		flooder := limit.SourceOf("192.0.2.1:1")
+		flood.Go(func() {
+			for ctx.Err() == nil { // 10 000 a second
+				_, _, _ = a.decide(flooder, time.Now())
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+		time.Sleep(10 * time.Second)
+		for _, source := range sources(200) {
+			wait, retryAfter, err := a.decide(source, time.Now())
+			if err != nil || retryAfter != 0 || wait > maxWait {
+				t.Fatalf("an edge waits for %v, is sent away for %v, %v", wait, retryAfter, err)
+			}
+			time.Sleep(20 * time.Millisecond) // so that half of the rate is theirs
 		}
 	})
 }

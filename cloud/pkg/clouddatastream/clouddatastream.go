@@ -25,6 +25,8 @@ import (
 	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/instrument"
+	"github.com/kubeedge/datastream/pkg/tracing"
 )
 
 // CloudDataStream is the beehive module.
@@ -42,6 +44,7 @@ type options struct {
 	credentials Credentials
 	reviewer    viewerauth.Reviewer
 	outputs     output.Registry
+	gatherers   []prometheus.Gatherer
 }
 
 // WithCredentials replaces the PEM files of the configuration.
@@ -54,6 +57,11 @@ func WithOutput(name string, f output.Factory) Option {
 
 // WithReviewer gives the API server that knows viewers and their rights. Without it only authentication none works.
 func WithReviewer(r viewerauth.Reviewer) Option { return func(o *options) { o.reviewer = r } }
+
+// WithMetrics adds what g gathers to GET /metrics. None of it may have the names that are there already.
+func WithMetrics(g prometheus.Gatherer) Option {
+	return func(o *options) { o.gatherers = append(o.gatherers, g) }
+}
 
 // New configures the module.
 func New(c *v1alpha1.CloudDataStream, options ...Option) *CloudDataStream {
@@ -118,7 +126,7 @@ func receive(ctx context.Context, srv *Server, reporter *statusReporter) {
 			srv.Synced()
 			reporter.reportAll() // the controller may have just started
 		default:
-			klog.InfoS("Ignoring message", "source", m.GetSource(), "operation", m.GetOperation())
+			klog.InfoS("Message is ignored", "source", m.GetSource(), "operation", m.GetOperation())
 		}
 	}
 }
@@ -142,16 +150,24 @@ func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report), op
 		apply(&o)
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), instrument.NewBuildInfo())
 	m := newMetrics(reg)
 	streams := newStreamServer(cfg, m, reg)
-	streams.reviewer, streams.registry = o.reviewer, o.outputs
-	reg.MustRegister(newGOPCollector(streams))
-	return &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg.Tunnel, o.credentials, streams, report, m)}
+	streams.registry = o.outputs
+	if o.reviewer != nil {
+		streams.reviewer = countingReviewer{o.reviewer, m.reviews}
+	}
+	m.known(o.outputs.Names())
+	streams.gatherer = metricsHandler(append(prometheus.Gatherers{reg}, o.gatherers...))
+	reg.MustRegister(newStreamCollector(streams, cfg.Metrics.Streams))
+	return &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg, o.credentials, streams, report, m)}
 }
 
-// Apply makes the streams of one node what its directory says.
-func (s *Server) Apply(d assignment.NodeDirectory) { s.streams.apply(d) }
+// Apply makes the streams of one node what its directory says, and cuts the node off if it is not to be let in.
+func (s *Server) Apply(d assignment.NodeDirectory) {
+	s.streams.apply(d)
+	s.tunnels.gate.refuse(d.Node, d.Refused)
+}
 
 // Synced tells that every node's directory has been applied once: what is not there now does not exist.
 func (s *Server) Synced() { s.streams.setSynced() }
@@ -192,6 +208,12 @@ func (s *Server) Serve(ctx context.Context, tunnels, viewers net.Listener) error
 		klog.InfoS("WARNING: viewers' tokens are not encrypted; set tlsStreamCertFile, or see that only a proxy with TLS reaches the port",
 			"listen", viewers.Addr().String())
 	}
+	tracer, err := tracing.New(ctx, s.cfg.Tracing, assignment.CloudModule)
+	if err != nil {
+		klog.ErrorS(err, "Traces are not sent")
+	}
+	defer tracer.Close()
+	s.streams.tracer = tracer
 	klog.InfoS("CloudDataStream serves", "tunnels", tunnels.Addr().String(), "viewers", viewers.Addr().String())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

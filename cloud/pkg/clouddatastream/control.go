@@ -50,11 +50,18 @@ func (s *StreamServer) handleControl(req *restful.Request, resp *restful.Respons
 	if video == nil {
 		return
 	}
+	if !s.limits.mayControl(w, viewerauth.From(req.Request.Context()).Caller()) {
+		return
+	}
 	var body controlRequest
 	dec := json.NewDecoder(http.MaxBytesReader(w, req.Request.Body, maxControlBody))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&body); err != nil {
-		writeStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest,
+		code, reason := http.StatusBadRequest, metav1.StatusReasonBadRequest
+		if large := new(http.MaxBytesError); errors.As(err, &large) {
+			code, reason = http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge
+		}
+		writeStatus(w, code, reason,
 			fmt.Sprintf(`decoding the body: %v; want {"action": "start|pause|resume|stop"}`, err))
 		return
 	}
@@ -62,7 +69,7 @@ func (s *StreamServer) handleControl(req *restful.Request, resp *restful.Respons
 		s.refuse(w, video, err)
 		return
 	}
-	klog.InfoS("Control", "stream", video.key.String(), "action", body.Action, "user", viewerauth.From(req.Request.Context()).User())
+	klog.InfoS("Stream controlled", "stream", video.key, "action", body.Action, "user", viewerauth.From(req.Request.Context()).User())
 	status, _ := video.Status()
 	writeJSON(w, controlAnswer{video.asked(), status})
 }
@@ -78,8 +85,19 @@ func (v *VideoSession) asked() tunnel.Action {
 func (s *StreamServer) refuse(w http.ResponseWriter, video *VideoSession, err error) {
 	switch {
 	case errors.Is(err, errTooMany):
-		writeRetry(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, err.Error(),
+		s.limits.refused(refusedStream)
+		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error(),
 			metav1.StatusDetails{Kind: kindPath, Name: video.key.Path})
+	case errors.Is(err, errManyOfNode):
+		s.limits.refused(refusedNodeViewers)
+		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error(),
+			metav1.StatusDetails{Kind: kindNode, Name: video.key.Node})
+	case errors.Is(err, errServerFull):
+		s.limits.refused(refusedServer)
+		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, err.Error(), metav1.StatusDetails{})
+	case errors.Is(err, errManyOfUser):
+		s.limits.refused(refusedUser)
+		writeRetry(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, err.Error(), metav1.StatusDetails{})
 	case errors.Is(err, errRemoved):
 		writeStatusDetails(w, http.StatusNotFound, metav1.StatusReasonNotFound, err.Error(),
 			&metav1.StatusDetails{Kind: kindPath, Name: video.key.Path, Group: streamrules.GroupName})

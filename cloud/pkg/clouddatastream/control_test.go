@@ -60,7 +60,9 @@ func (d *doorway) connect() {
 
 func (d *doorway) request(method, url, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	d.handler.ServeHTTP(w, httptest.NewRequest(method, url, strings.NewReader(body)))
+	r := httptest.NewRequest(method, url, strings.NewReader(body))
+	r.Host = "localhost"
+	d.handler.ServeHTTP(w, r)
 	return w
 }
 
@@ -126,7 +128,7 @@ func TestRetry(t *testing.T) {
 				d.Fatal(err)
 			}
 			d.Cleanup(detach)
-		}, http.StatusTooManyRequests, "path", "/p"},
+		}, http.StatusServiceUnavailable, "path", "/p"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDoorway(t)

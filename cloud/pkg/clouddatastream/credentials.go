@@ -6,6 +6,7 @@ package clouddatastream
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 
@@ -14,8 +15,9 @@ import (
 
 // Credentials are what the TunnelServer shows to edges, and the CA by which it knows them.
 type Credentials interface {
-	// Load returns what is valid now. It is called for each handshake and must not wait for a network.
-	Load() (clientCA *x509.CertPool, server tls.Certificate, err error)
+	// Load returns what is valid now: the certificates of the CA, at least one, and the server's. It is called for each
+	// handshake and must not wait for a network.
+	Load() (clientCA []*x509.Certificate, server tls.Certificate, err error)
 }
 
 // fileCredentials reads PEM files.
@@ -23,18 +25,36 @@ type fileCredentials struct {
 	cfg v1alpha1.TunnelServer
 }
 
-func (f fileCredentials) Load() (*x509.CertPool, tls.Certificate, error) {
-	pem, err := os.ReadFile(f.cfg.CAFile)
+func (f fileCredentials) Load() ([]*x509.Certificate, tls.Certificate, error) {
+	ca, err := readAuthorities(f.cfg.CAFile)
 	if err != nil {
 		return nil, tls.Certificate{}, fmt.Errorf("reading the CA of edges: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, tls.Certificate{}, fmt.Errorf("reading the CA of edges: no certificate in %s", f.cfg.CAFile)
 	}
 	cert, err := tls.LoadX509KeyPair(f.cfg.CertFile, f.cfg.KeyFile)
 	if err != nil {
 		return nil, tls.Certificate{}, fmt.Errorf("reading the server's certificate: %w", err)
 	}
-	return pool, cert, nil
+	return ca, cert, nil
+}
+
+func readAuthorities(file string) ([]*x509.Certificate, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		ca, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("parsing %s: %w", file, err)
+		}
+		all = append(all, ca)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no certificate in %s", file)
+	}
+	return all, nil
 }

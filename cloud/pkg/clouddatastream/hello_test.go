@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
@@ -35,7 +36,7 @@ func TestNoHello(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				edge, cloud := net.Pipe()
-				server := &TunnelServer{timing: tunnel.DefaultTiming}
+				server := &TunnelServer{timing: tunnel.DefaultTiming, metrics: newMetrics(prometheus.NewRegistry())}
 				ended := make(chan time.Time, 1)
 				go func() {
 					r := bufio.NewReader(cloud)
@@ -49,7 +50,7 @@ func TestNoHello(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					server.serveTunnel(t.Context(), tunnel.NewConn(ws, server.timing, tunnel.DefaultMaxPayload), &VideoSession{})
+					server.serveTunnel(t.Context(), tunnel.NewConn(ws, server.timing, tunnel.DefaultMaxPayload), &VideoSession{}, "")
 					ended <- time.Now()
 				}()
 				d := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return edge, nil }}

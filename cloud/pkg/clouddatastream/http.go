@@ -4,9 +4,11 @@
 package clouddatastream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -19,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/player"
 	"github.com/kubeedge/datastream/pkg/apis/streamrules"
 )
 
@@ -87,13 +90,29 @@ func writeStatusDetails(w http.ResponseWriter, code int, reason metav1.StatusRea
 
 // writeRetry answers with when to ask again, as a header for everybody and in the details for Kubernetes' clients.
 func writeRetry(w http.ResponseWriter, code int, reason metav1.StatusReason, message string, details metav1.StatusDetails) {
-	w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
-	details.Group, details.RetryAfterSeconds = streamrules.GroupName, retryAfterSeconds
+	writeRetryAfter(w, code, reason, retryAfterSeconds, message, details)
+}
+
+func writeRetryAfter(w http.ResponseWriter, code int, reason metav1.StatusReason, seconds int, message string, details metav1.StatusDetails) {
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	details.Group, details.RetryAfterSeconds = streamrules.GroupName, int32(seconds)
 	writeStatusDetails(w, code, reason, message, &details)
+}
+
+// serveAsset serves a file of the player's. No path leads to a redirect or to a list of files.
+func serveAsset(w http.ResponseWriter, r *http.Request) {
+	content, err := fs.ReadFile(player.Assets(), r.URL.Path)
+	if err != nil {
+		writeStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, "no such file")
+		return
+	}
+	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(content))
 }
 
 // refusalLog writes one line for each peer and reason, not one for each of its tries.
 type refusalLog struct {
+	message string
+
 	mu   sync.Mutex
 	seen map[string]time.Time
 }
@@ -103,7 +122,9 @@ const (
 	refusalMax   = 4096 // peers and reasons that are remembered
 )
 
-func newRefusalLog() *refusalLog { return &refusalLog{seen: make(map[string]time.Time)} }
+func newRefusalLog(message string) *refusalLog {
+	return &refusalLog{message: message, seen: make(map[string]time.Time)}
+}
 
 func (l *refusalLog) log(remote, reason string) {
 	host, _, err := net.SplitHostPort(remote)
@@ -122,7 +143,7 @@ func (l *refusalLog) log(remote, reason string) {
 	}
 	l.mu.Unlock()
 	if !quiet {
-		klog.InfoS("Tunnel refused", "peer", host, "reason", reason)
+		klog.InfoS(l.message, "remote", host, "reason", reason)
 	}
 }
 

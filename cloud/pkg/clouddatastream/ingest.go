@@ -37,6 +37,7 @@ func (v *VideoSession) connect(s *Session) error {
 		v.mu.Unlock()
 		return errFenced
 	}
+	v.tally.connected(old != nil)
 	v.session = s
 	v.source = tunnel.State{State: tunnel.Idle}
 	v.resumed = true
@@ -69,7 +70,10 @@ func (v *VideoSession) setState(s *Session, m *tunnel.State) {
 		return
 	}
 	if v.source.State != m.State || v.source.Reason != m.Reason {
-		klog.InfoS("Stream state", "stream", v.key.String(), "state", m.State, "reason", m.Reason, "message", m.Message)
+		if m.State == tunnel.Failed {
+			v.tally.failed(m.Reason)
+		}
+		klog.InfoS("Stream state", "stream", v.key, "state", m.State, "reason", m.Reason, "message", m.Message)
 	}
 	v.source = *m
 	v.notify()
@@ -89,6 +93,7 @@ func (v *VideoSession) setTracks(s *Session, m *tunnel.Tracks) {
 	v.tracks = m.Tracks
 	v.timeline.SetTracks(v.tracks)
 	v.gop.Reset()
+	v.account()
 	v.flowing = false
 	for format, a := range v.outputs {
 		if err := a.Open(v.tracks); err != nil {
@@ -116,28 +121,35 @@ func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) err
 		return fmt.Errorf("%w: access unit of track %d: %w", tunnel.ErrMalformed, u.Track, err)
 	}
 	if v.action == tunnel.Stop {
+		v.metrics.dropStopped.Of(track.Kind).Inc()
 		return nil // was under way when the edge was told
 	}
 	if u.Discontinuity {
 		v.flowing = false
 		v.timeline.Restart()
 	} else if v.sequence >= u.Sequence {
+		v.metrics.dropDuplicate.Of(track.Kind).Inc()
 		return nil // sent again after a reconnection
+	}
+	gap := u.Sequence != v.sequence+1
+	if gap && v.flowing {
+		v.tally.gap()
 	}
 	if v.resumed {
 		// Within a connection the edge sees to it that a gap never lacks a reference; over two of them it may not.
-		v.flowing = v.flowing && u.Sequence == v.sequence+1
+		v.flowing = v.flowing && !gap
 		v.resumed = false
 	}
-	v.missing = v.missing || u.Sequence != v.sequence+1
+	v.missing = v.missing || gap
 	v.sequence = u.Sequence
 	lead := media.Lead(v.tracks).ID
 	resumes := !v.flowing
 	if resumes {
 		if u.Track != lead || !u.RandomAccess {
+			v.metrics.dropBroken.Of(track.Kind).Inc()
 			return nil
 		}
-		v.flowing = true
+		v.flowing, v.traceparent = true, ""
 		v.notify()
 	}
 	mapped, err := v.timeline.Map(u, now)
@@ -154,9 +166,16 @@ func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) err
 		v.notify()
 	}
 	v.lastUnit = now
-	v.metrics.units.Inc()
-	v.metrics.bytes.Add(float64(len(u.Payload)))
-	v.gop.Push(mapped, lead)
+	if resumes {
+		v.tally.broken()
+	}
+	v.tally.received(track.Kind, u, u.Track == lead, now)
+	cached := len(v.gop.Units()) > 0
+	v.gop.MaxBytes = min(v.cfg.gopBytes, v.cfg.memory.Free())
+	if v.gop.Push(mapped, lead); cached && len(v.gop.Units()) == 0 {
+		v.metrics.overflows.Inc()
+	}
+	v.account()
 	for format, a := range v.outputs {
 		if err := a.Write(mapped); err != nil {
 			v.fail(format, a, err)
@@ -167,7 +186,8 @@ func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) err
 
 // fail ends an output that cannot go on; the others do. v.mu is held.
 func (v *VideoSession) fail(format string, a *attached, err error) {
-	klog.ErrorS(err, "Output ended", "stream", v.key.String(), "output", format)
+	v.metrics.outputFailures.WithLabelValues(format).Inc()
+	klog.ErrorS(err, "Output ended", "stream", v.key, "output", format)
 	a.err = err
 	a.Close()
 	delete(v.outputs, format)

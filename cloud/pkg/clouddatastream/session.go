@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/pkg/tunnel"
@@ -19,6 +22,18 @@ import (
 // through these.
 const ackInterval = 50 * time.Millisecond
 
+// messagesPerSecond and messageBurst bound the control messages of an edge. Each may wake all viewers and fill a line of
+// the log; a camera that comes and goes as fast as an edge dials it causes two or three a second.
+const (
+	messagesPerSecond = 20
+	messageBurst      = 100
+)
+
+var errTalkative = fmt.Errorf("%w: more than %d control messages a second", tunnel.ErrMalformed, messagesPerSecond)
+
+// rttInterval is how often, at most, the round-trip time is asked for.
+const rttInterval = time.Second
+
 // Session is the cloud end of one tunnel. One goroutine reads, one writes, one pings.
 type Session struct {
 	key   tunnel.StreamKey
@@ -26,10 +41,15 @@ type Session struct {
 	conn  *tunnel.Conn
 	video *VideoSession
 
+	measured time.Time              // when the round-trip time was last asked for; the writer's
+	reason   atomic.Pointer[string] // why the tunnel ended, as metrics say it
+
 	mu      sync.Mutex
 	desired tunnel.Desired
 	told    bool // desired has been written
 	wake    chan struct{}
+
+	messages *rate.Limiter // those from the edge
 }
 
 // acceptSession waits for the edge's hello.
@@ -45,7 +65,8 @@ func acceptSession(conn *tunnel.Conn, video *VideoSession) (*Session, error) {
 	if hello.Node != video.key.Node {
 		return nil, fmt.Errorf("%w: hello of node %.64q", tunnel.ErrMalformed, hello.Node)
 	}
-	return &Session{key: video.key, hello: *hello, conn: conn, video: video, wake: make(chan struct{}, 1)}, nil
+	return &Session{key: video.key, hello: *hello, conn: conn, video: video, wake: make(chan struct{}, 1),
+		messages: rate.NewLimiter(messagesPerSecond, messageBurst)}, nil
 }
 
 // run serves the tunnel until it ends and returns why.
@@ -62,7 +83,8 @@ func (s *Session) run(ctx context.Context) error {
 	defer cancel()
 	helpers.Go(func() {
 		<-ctx.Done()
-		s.end(tunnel.CloseGoingAway, "the server ends") // a no-op where it ended otherwise; it wakes Read
+		s.ended(endServer)
+		closeFor(ctx, s.conn) // a no-op where it ended otherwise; it wakes Read
 	})
 	helpers.Go(func() { s.failed("keeping tunnel alive", s.conn.KeepAlive(ctx), cancel) })
 	helpers.Go(func() { s.failed("writing to tunnel", s.write(ctx), cancel) })
@@ -73,14 +95,27 @@ func (s *Session) run(ctx context.Context) error {
 		case err != nil:
 		case u != nil:
 			err = s.video.write(s, u, time.Now())
+		case !s.messages.Allow():
+			err = errTalkative
 		default:
 			s.handle(m)
 		}
 		if err != nil {
+			s.ended(endReason(err))
 			s.end(closeCode(err), err.Error())
 			return err
 		}
 	}
+}
+
+// closeFor closes a connection because ctx ended: its node was cut off, or else the server ends.
+func closeFor(ctx context.Context, conn *tunnel.Conn) {
+	code, reason := tunnel.CloseGoingAway, "the server ends"
+	var cut *refusal
+	if errors.As(context.Cause(ctx), &cut) {
+		code, reason = tunnel.CloseMalformed, cut.message
+	}
+	_ = conn.Close(code, reason)
 }
 
 func closeCode(err error) int {
@@ -93,7 +128,8 @@ func closeCode(err error) int {
 // failed ends the session because one of its goroutines cannot go on.
 func (s *Session) failed(what string, err error, cancel context.CancelFunc) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		klog.V(2).InfoS("Tunnel failed", "stream", s.key.String(), "while", what, "err", err)
+		klog.V(2).InfoS("Tunnel failed", "stream", s.key, "while", what, "err", err)
+		s.ended(endLost)
 	}
 	cancel()
 }
@@ -146,6 +182,18 @@ func (s *Session) write(ctx context.Context) error {
 				return err
 			}
 		}
+		if now := time.Now(); ack && now.Sub(s.measured) >= rttInterval {
+			s.measured = now
+			s.measure()
+		}
+	}
+}
+
+// measure notes the path's round-trip time.
+func (s *Session) measure() {
+	if rtt, least, ok := s.conn.RTT(); ok {
+		s.video.metrics.rtt.Observe(rtt.Seconds())
+		s.video.measured(s, least)
 	}
 }
 
@@ -166,4 +214,28 @@ func (s *Session) pending(ack bool) []tunnel.Message {
 }
 
 // end closes the tunnel and tells the edge why. run returns then.
-func (s *Session) end(code int, reason string) { _ = s.conn.Close(code, reason) }
+func (s *Session) end(code int, reason string) {
+	if code == tunnel.CloseFenced {
+		s.ended(endFenced)
+	}
+	s.ended(endServer)
+	_ = s.conn.Close(code, reason)
+}
+
+// ended notes why the tunnel ends. The first reason counts.
+func (s *Session) ended(reason string) { s.reason.CompareAndSwap(nil, &reason) }
+
+// endReason is why a tunnel ends that cannot be read any more, or whose unit was refused.
+func endReason(err error) string {
+	var closed *websocket.CloseError
+	switch closeCode(err) {
+	case tunnel.CloseFenced:
+		return endFenced
+	case tunnel.CloseMalformed, tunnel.CloseTooBig:
+		return endMalformed
+	}
+	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure {
+		return endClosed
+	}
+	return endLost
+}

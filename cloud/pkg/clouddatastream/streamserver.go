@@ -20,14 +20,15 @@ import (
 	"github.com/emicklei/go-restful/v3"
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/player"
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 	"github.com/kubeedge/datastream/cloud/pkg/viewerauth"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/tracing"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
@@ -46,6 +47,9 @@ type StreamServer struct {
 	reviewer viewerauth.Reviewer // of viewers, unless authentication is none
 	metrics  *metrics
 	gatherer http.Handler // of /metrics
+	limits   *viewerLimits
+	sites    *sites
+	tracer   *tracing.Tracer
 
 	viewers sync.WaitGroup
 	mu      sync.RWMutex
@@ -55,9 +59,12 @@ type StreamServer struct {
 }
 
 func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.Registry) *StreamServer {
+	limits := newViewerLimits(&cfg.Limits, reg)
+	sites := newSites(&cfg.Stream, limits.refused)
 	return &StreamServer{
-		cfg: cfg.Stream,
+		cfg: cfg.Stream, limits: limits, sites: sites,
 		session: videoSessionConfig{
+			memory:     limits.memory,
 			stopGrace:  cfg.Stream.StopGrace.Duration,
 			holdTime:   cfg.Stream.HoldTime.Duration,
 			maxViewers: cfg.Limits.Viewers,
@@ -67,11 +74,13 @@ func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.
 				MaxBytes:     cfg.Limits.OutputBytes,
 				MaxLag:       cfg.Stream.MaxLag.Duration,
 				WriteTimeout: cfg.Stream.WriteTimeout.Duration,
-				Metrics:      output.NewMetrics(reg),
+				Memory:       limits.memory,
+				CheckOrigin:  sites.mayUpgrade,
+				Metrics:      output.NewMetrics(reg, outputs().Names()...),
 			},
 		},
 		registry: outputs(), metrics: m,
-		gatherer: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
+		gatherer: metricsHandler(reg),
 		videos:   make(map[tunnel.StreamKey]*VideoSession),
 		nodes:    make(map[string]int),
 	}
@@ -93,6 +102,7 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 			v.remove(tunnel.CloseGoingAway, "the server ends")
 		}
 	}()
+	bounded := s.limits.listen(l)
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -103,14 +113,17 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: 16 << 10,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnContext:    boundBacklog,
+		ConnState:      bounded.ConnState,
 		TLSConfig:      tlsConfig,
-		ErrorLog:       newRefusalLog().logger(),
+		ErrorLog:       newRefusalLog("Connection of a viewer refused").logger(),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is for the guard as all else
 	}
 	return serve(ctx, srv, func() error {
 		if s.cfg.CertFile != "" {
-			return srv.ServeTLS(l, "", "")
+			return srv.ServeTLS(bounded, "", "")
 		}
-		return srv.Serve(l)
+		return srv.Serve(bounded)
 	})
 }
 
@@ -136,6 +149,10 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 		TicketKeyFile:   s.cfg.TicketKeyFile,
 		TicketLifetime:  s.cfg.TicketLifetime.Duration,
 		RecheckInterval: s.cfg.RecheckInterval.Duration,
+		Origins:         s.cfg.AllowedOrigins,
+		Refused:         func(reason viewerauth.Reason) { s.limits.refused(string(reason)) },
+
+		TicketsPerSecond: s.limits.callsPerSecond, TicketBurst: callBurst * s.limits.callsPerSecond,
 	}
 	if s.cfg.Authentication != v1alpha1.AuthenticationNone {
 		if cfg.Reviewer = s.reviewer; cfg.Reviewer == nil {
@@ -173,7 +190,7 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 		}
 		tlsConfig.ClientAuth = tls.VerifyClientCertIfGiven
 	}
-	return guard.Wrap(s.container()), tlsConfig, nil
+	return s.sites.wrap(guard.Wrap(s.container())), tlsConfig, nil
 }
 
 func (s *StreamServer) container() *restful.Container {
@@ -186,15 +203,21 @@ func (s *StreamServer) container() *restful.Container {
 	// URLs that end before the path still say which part of them is unknown.
 	for _, path := range []string{"/node/{node}", "/node/{node}/{rule}", "/namespaces/{namespace}/node/{node}", "/namespaces/{namespace}/node/{node}/{rule}"} {
 		ws.Route(ws.GET(path).To(s.handleView))
+		ws.Route(ws.HEAD(path).To(s.handleView))
 	}
 	plain := func(path string, h http.Handler) {
-		ws.Route(ws.GET(path).To(func(req *restful.Request, resp *restful.Response) { h.ServeHTTP(resp.ResponseWriter, req.Request) }))
+		handle := func(req *restful.Request, resp *restful.Response) { h.ServeHTTP(resp.ResponseWriter, req.Request) }
+		ws.Route(ws.GET(path).To(handle))
+		ws.Route(ws.HEAD(path).To(handle)) // net/http leaves the body out
 	}
 	plain("/healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }))
 	plain("/readyz", http.HandlerFunc(s.handleReady))
 	plain("/metrics", s.gatherer)
 	plain("/streams", http.HandlerFunc(s.handleList))
-	plain("/assets/{path:*}", http.StripPrefix("/assets/", http.FileServerFS(player.Assets())))
+	for path, h := range s.profiles() {
+		plain(path, h)
+	}
+	plain("/assets/{path:*}", http.StripPrefix("/assets/", http.HandlerFunc(serveAsset)))
 	return newContainer(ws)
 }
 
@@ -314,25 +337,39 @@ func (s *StreamServer) handleView(req *restful.Request, resp *restful.Response) 
 func (s *StreamServer) view(w http.ResponseWriter, r *http.Request, video *VideoSession, format string) {
 	s.viewers.Add(1)
 	defer s.viewers.Done()
+	r, end := s.traceWatch(r, video, format)
+	end(s.serveViewer(w, r, video, format))
+}
+
+// serveViewer is view without the trace of it. Its error is why the viewer got nothing.
+func (s *StreamServer) serveViewer(w http.ResponseWriter, r *http.Request, video *VideoSession, format string) error {
+	leave, err := s.limits.enter(video.key.Node, viewerauth.From(r.Context()).Caller())
+	if err != nil {
+		s.refuse(w, video, err)
+		return err
+	}
+	defer leave()
 	viewer, detach, err := video.Attach(format)
 	if err != nil {
 		s.refuse(w, video, err)
-		return
+		return err
 	}
 	defer detach()
+	r = s.timed(r, video, viewer, format)
 	// A WebSocket is told what is going on; everybody else wants bytes or a reason.
 	if !websocket.IsWebSocketUpgrade(r) {
 		err := video.wait(r.Context(), viewer, s.cfg.WaitTimeout.Duration)
 		if errors.Is(err, errCannotCarry) || errors.Is(err, errRemoved) {
 			s.refuse(w, video, err)
-			return
+			return err
 		}
 		if err != nil {
 			s.unavailable(w, video, err)
-			return
+			return err
 		}
 	}
 	viewer.ServeHTTP(w, r)
+	return nil
 }
 
 func (s *StreamServer) handlePage(w http.ResponseWriter, r *http.Request) {
@@ -343,9 +380,7 @@ func (s *StreamServer) handlePage(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", player.ContentSecurityPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", player.ContentSecurityPolicy+"; "+frameAncestors(s.cfg.AllowedOrigins))
 	_, _ = w.Write(player.Page())
 }
 
@@ -355,15 +390,26 @@ type listed struct {
 	output.Status
 }
 
-// handleList answers with the streams of the namespaces in which the caller may list rules.
+// handleList answers with the streams of the namespaces in which the caller may list rules, or of ?namespace= if it may there.
 func (s *StreamServer) handleList(w http.ResponseWriter, r *http.Request) {
 	all := s.all()
+	if query := r.URL.Query(); query.Has("namespace") {
+		only := query.Get("namespace")
+		all = slices.DeleteFunc(all, func(v *VideoSession) bool { return v.key.Namespace != only })
+	}
 	namespaces := make([]string, len(all))
 	for i, v := range all {
 		namespaces[i] = v.key.Namespace
 	}
 	visible, err := viewerauth.From(r.Context()).Visible(r.Context(), namespaces)
+	if errors.Is(err, limit.ErrShare) {
+		s.limits.refused(string(viewerauth.TooOften))
+		writeRetry(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "too many namespaces at once; ?namespace= asks for one",
+			metav1.StatusDetails{Kind: "streamrules"})
+		return
+	}
 	if err != nil {
+		s.limits.refused(string(viewerauth.Outage))
 		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "the API server cannot be asked what you may see",
 			metav1.StatusDetails{Kind: "streamrules"})
 		return

@@ -6,13 +6,13 @@ package clouddatastream
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,15 +21,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/tunnel"
-)
-
-// Names that KubeEdge puts into a node's certificate.
-const (
-	nodeCommonNamePrefix = "system:node:"
-	nodeOrganization     = "system:nodes"
 )
 
 // requestTimeout bounds, one after the other, a TLS handshake, a request and its answer.
@@ -50,23 +45,30 @@ type TunnelServer struct {
 
 	admission   *admission
 	credentials Credentials
+	gate        *nodeGate
+	perNode     *limit.Quota[string] // connections
+	connections int
 
 	sessions sync.WaitGroup
 	mu       sync.Mutex
 	nodes    map[string]*assignment.Report // the newest of each node that has been here
 }
 
-func newTunnelServer(cfg v1alpha1.TunnelServer, credentials Credentials, streams *StreamServer, report func(assignment.Report), m *metrics) *TunnelServer {
+func newTunnelServer(c *v1alpha1.CloudDataStream, credentials Credentials, streams *StreamServer, report func(assignment.Report), m *metrics) *TunnelServer {
+	cfg := c.Tunnel
 	return &TunnelServer{
 		cfg: cfg, timing: tunnel.DefaultTiming, streams: streams, report: report, metrics: m,
-		refusals: newRefusalLog(), credentials: credentials,
+		refusals: newRefusalLog("Tunnel refused"), credentials: credentials,
 		admission: newAdmission(cfg.HandshakesPerSecond, cfg.HandshakeBurst, m),
 		upgrader: websocket.Upgrader{
 			Subprotocols:     []string{tunnel.Subprotocol},
 			HandshakeTimeout: requestTimeout,
 			WriteBufferSize:  4 << 10, // only control messages go this way
 		},
+		gate:  newNodeGate(newRevocations(cfg.CRLFile, credentials), m),
 		nodes: make(map[string]*assignment.Report),
+
+		perNode: limit.NewQuota[string](c.Limits.TunnelsPerNode), connections: usableConnections(c.Limits.Connections),
 	}
 }
 
@@ -80,6 +82,9 @@ func (t *TunnelServer) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer t.sessions.Wait()
 	defer cancel()
+	t.gate.revoked.reload(time.Now())
+	t.sessions.Go(func() { t.gate.run(ctx) })
+	bounded := limit.NewListener(l, t.connections, t.metrics.refusals.WithLabelValues(refusedConnection).Inc)
 	srv := &http.Server{
 		Handler:        t.admission.guard(t.container()),
 		TLSConfig:      tlsConfig,
@@ -88,10 +93,11 @@ func (t *TunnelServer) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: 16 << 10,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 		ConnContext:    withTicket,
+		ConnState:      bounded.ConnState,
 		ErrorLog:       t.refusals.logger(),
 	}
 	srv.SetKeepAlivesEnabled(false) // edges ask once, and a ticket is for one request
-	return serve(ctx, srv, func() error { return srv.ServeTLS(tunnelListener{l}, "", "") })
+	return serve(ctx, srv, func() error { return srv.ServeTLS(tunnelListener{bounded}, "", "") })
 }
 
 func (t *TunnelServer) container() *restful.Container {
@@ -108,12 +114,19 @@ func (t *TunnelServer) tlsConfig(ctx context.Context) (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the tunnel server's credentials: %w", err)
 		}
+		pool := x509.NewCertPool()
+		for _, c := range ca {
+			pool.AddCert(c)
+		}
 		return &tls.Config{
 			MinVersion:   tls.VersionTLS12,
 			ClientAuth:   tls.RequireAndVerifyClientCert,
-			ClientCAs:    ca,
+			ClientCAs:    pool,
 			Certificates: []tls.Certificate{cert},
 			NextProtos:   []string{"http/1.1"}, // a WebSocket needs it
+			// Edges resume no sessions; who would could outlive its CA.
+			SessionTicketsDisabled: true,
+			VerifyConnection:       t.verifyConnection,
 		}, nil
 	}
 	retry := time.NewTicker(credentialsInterval)
@@ -141,81 +154,115 @@ func (t *TunnelServer) tlsConfig(ctx context.Context) (*tls.Config, error) {
 	}
 }
 
-// nodeOf returns the node that the client certificate was issued to.
-func nodeOf(r *http.Request) (string, error) {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return "", errors.New("no verified client certificate")
-	}
-	subject := r.TLS.PeerCertificates[0].Subject
-	node, ok := strings.CutPrefix(subject.CommonName, nodeCommonNamePrefix)
-	if !ok || node == "" || !slices.Contains(subject.Organization, nodeOrganization) {
-		return "", fmt.Errorf("the client certificate of %.64q is not a node's", subject.CommonName)
-	}
-	return node, nil
+// verifyConnection ends the handshake of a certificate that is revoked. It is a tls.Config.VerifyConnection.
+func (t *TunnelServer) verifyConnection(state tls.ConnectionState) error {
+	err := t.gate.revoked.check(state.VerifiedChains)
+	t.metrics.refuse(err)
+	return err
 }
 
-// authenticate checks that the caller is the node that the path names, and answers if it is not.
-func (t *TunnelServer) authenticate(resp *restful.Response, r *http.Request, node string) bool {
-	caller, err := nodeOf(r)
-	if err == nil && caller != node {
-		err = fmt.Errorf("node %s may not act as node %.64s", caller, node)
+// refuse answers a request that is not for its caller, or not as it should be.
+func (t *TunnelServer) refuse(resp *restful.Response, r *http.Request, code int, reason metav1.StatusReason, err error) {
+	t.refusals.log(r.RemoteAddr, err.Error())
+	t.metrics.refuse(err)
+	writeStatus(resp, code, reason, err.Error())
+}
+
+// authenticate returns who the caller is if that is the node that the path names and that may have tunnels, and answers
+// if not.
+func (t *TunnelServer) authenticate(resp *restful.Response, r *http.Request, node string) (nodeIdentity, bool) {
+	id, err := identify(r.TLS)
+	switch {
+	case err != nil:
+	case id.node != node:
+		err = &refusal{refusedNode, fmt.Sprintf("node %s may not act as node %.253q", id.node, node)}
+	default:
+		err = t.gate.check(id, time.Now())
 	}
 	if err != nil {
-		t.refusals.log(r.RemoteAddr, err.Error())
-		writeStatus(resp, http.StatusForbidden, metav1.StatusReasonForbidden, err.Error())
-		return false
+		t.refuse(resp, r, http.StatusForbidden, metav1.StatusReasonForbidden, err)
+		return nodeIdentity{}, false
 	}
-	return true
+	return id, true
 }
 
 func (t *TunnelServer) handleTunnel(req *restful.Request, resp *restful.Response) {
 	r := req.Request
 	key, err := tunnel.ParsePath(r.URL.Path)
 	if err != nil {
-		writeStatus(resp, http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error())
+		t.refuse(resp, r, http.StatusBadRequest, metav1.StatusReasonBadRequest, &refusal{refusedRequest, err.Error()})
 		return
 	}
-	if !t.authenticate(resp, r, key.Node) {
+	id, ok := t.authenticate(resp, r, key.Node)
+	if !ok {
 		return
 	}
 	video := t.streams.find(key)
 	if video == nil {
 		// The node may know more than this server, which may have just started.
 		resp.Header().Set("Retry-After", "1")
-		writeStatus(resp, http.StatusNotFound, metav1.StatusReasonNotFound, "no such target is assigned to this node")
+		t.refuse(resp, r, http.StatusNotFound, metav1.StatusReasonNotFound, &refusal{refusedTarget, "no such target is assigned to this node"})
 		return
 	}
 	if !slices.Contains(websocket.Subprotocols(r), tunnel.Subprotocol) {
-		writeStatus(resp, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the WebSocket must offer the subprotocol "+tunnel.Subprotocol)
+		t.refuse(resp, r, http.StatusBadRequest, metav1.StatusReasonBadRequest,
+			&refusal{refusedRequest, "the WebSocket must offer the subprotocol " + tunnel.Subprotocol})
 		return
 	}
 	t.sessions.Add(1)
 	defer t.sessions.Done()
+	ctx, leave, err := t.gate.enter(r.Context(), id)
+	if err != nil {
+		t.refuse(resp, r, http.StatusForbidden, metav1.StatusReasonForbidden, err)
+		return
+	}
+	defer leave()
+	if !t.perNode.Take(id.node) {
+		resp.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+		t.refuse(resp, r, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests,
+			&refusal{refusedTooMany, "the node has as many tunnels as limits.tunnelsPerNode allows"})
+		return
+	}
+	defer t.perNode.GiveBack(id.node)
 	ws, err := t.upgrader.Upgrade(resp.ResponseWriter, r, nil)
 	if err != nil {
 		return // Upgrade has answered
 	}
-	t.serveTunnel(r.Context(), tunnel.NewConn(ws, t.timing, t.cfg.MaxPayload), video)
+	t.serveTunnel(ctx, tunnel.NewConn(ws, t.timing, t.cfg.MaxPayload), video, id.serial())
 }
 
-func (t *TunnelServer) serveTunnel(ctx context.Context, conn *tunnel.Conn, video *VideoSession) {
-	// Pings are life, but no hello.
-	late := time.AfterFunc(t.timing.ReadTimeout, func() { _ = conn.Close(tunnel.CloseMalformed, "no hello in time") })
-	s, err := acceptSession(conn, video)
-	late.Stop()
+// serveTunnel serves a tunnel until it or ctx ends. The log has the certificate's serial number: it is what one revokes.
+func (t *TunnelServer) serveTunnel(ctx context.Context, conn *tunnel.Conn, video *VideoSession, serial string) {
+	log := klog.LoggerWithValues(klog.FromContext(ctx), "stream", video.key)
+	s, err := t.acceptSession(ctx, conn, video)
 	if err != nil {
-		klog.InfoS("Tunnel refused", "stream", video.key.String(), "err", err)
+		log.Info("Tunnel refused", "err", err)
 		_ = conn.Close(tunnel.CloseCode(err), err.Error())
 		return
 	}
-	klog.InfoS("Tunnel connected", "stream", video.key.String(), "epoch", s.hello.Epoch, "revision", s.hello.Revision)
+	log = klog.LoggerWithValues(log, "epoch", s.hello.Epoch)
+	log.Info("Tunnel connected", "revision", s.hello.Revision, "certificate", serial)
 	t.note(s.hello.Node, func(r *assignment.Report) { r.Revision, r.Tunnels = s.hello.Revision, r.Tunnels+1 })
 	t.metrics.tunnels.Inc()
 	err = s.run(ctx)
 	t.metrics.tunnels.Dec()
+	t.metrics.ended(s, err)
 	t.note(s.hello.Node, func(r *assignment.Report) { r.Tunnels-- })
 	_ = conn.Close(closeCode(err), err.Error())
-	klog.InfoS("Tunnel ended", "stream", video.key.String(), "epoch", s.hello.Epoch, "err", err)
+	log.Info("Tunnel ended", "err", err)
+}
+
+// acceptSession waits for the hello, which has to come in time and before ctx ends.
+func (t *TunnelServer) acceptSession(ctx context.Context, conn *tunnel.Conn, video *VideoSession) (*Session, error) {
+	// Pings are life, but no hello.
+	late := time.AfterFunc(t.timing.ReadTimeout, func() { _ = conn.Close(tunnel.CloseMalformed, "no hello in time") })
+	defer late.Stop()
+	defer context.AfterFunc(ctx, func() { closeFor(ctx, conn) })()
+	s, err := acceptSession(conn, video)
+	if err != nil {
+		t.metrics.refusals.WithLabelValues(refusedHello).Inc()
+	}
+	return s, err
 }
 
 // note changes what is known of a node and reports it.
@@ -234,7 +281,7 @@ func (t *TunnelServer) note(node string, change func(*assignment.Report)) {
 
 func (t *TunnelServer) handleRevision(req *restful.Request, resp *restful.Response) {
 	node := req.PathParameter("node")
-	if !t.authenticate(resp, req.Request, node) {
+	if _, ok := t.authenticate(resp, req.Request, node); !ok {
 		return
 	}
 	var body tunnel.Revision

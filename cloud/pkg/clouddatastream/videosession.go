@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
@@ -51,6 +52,7 @@ type VideoSession struct {
 	metrics  *metrics
 
 	mu         sync.Mutex
+	tally      tally
 	entry      assignment.Entry
 	session    *Session // nil while no tunnel is connected
 	source     tunnel.State
@@ -58,6 +60,7 @@ type VideoSession struct {
 	skipped    []tunnel.SkippedTrack
 	timeline   media.Timeline
 	gop        media.GOP
+	accounted  int    // bytes of gop that cfg.memory knows of
 	sequence   uint64 // of the newest unit
 	resumed    bool   // the next unit is the first of its session
 	flowing    bool   // units follow on each other; false: wait for a random access point
@@ -71,8 +74,12 @@ type VideoSession struct {
 	stallSince time.Time // since when viewers have got nothing; zero while units flow
 	generation uint64
 	action     tunnel.Action
-	changed    chan struct{} // closed and replaced at each change of the status
-	removed    bool
+	// credentials are those that the edge was told with action: none with stop.
+	credentials tunnel.Credentials
+	// traceparent is that of the viewer who waits for the stream to start; empty if that is not traced.
+	traceparent string
+	changed     chan struct{} // closed and replaced at each change of the status
+	removed     bool
 }
 
 type attached struct {
@@ -87,12 +94,13 @@ type videoSessionConfig struct {
 	maxViewers int
 	gopBytes   int
 	gopMax     time.Duration
+	memory     *limit.Memory // of all streams; nil: no bound
 	output     output.Config
 }
 
 func newVideoSession(key tunnel.StreamKey, entry assignment.Entry, cfg videoSessionConfig, registry output.Registry, m *metrics) *VideoSession {
 	return &VideoSession{
-		key: key, entry: entry, cfg: cfg, registry: registry, metrics: m,
+		key: key, entry: entry, cfg: cfg, registry: registry, metrics: m, tally: tally{metrics: m},
 		gop:     media.GOP{MaxBytes: cfg.gopBytes, MaxDuration: cfg.gopMax},
 		outputs: make(map[string]*attached),
 		action:  tunnel.Stop,
@@ -225,6 +233,13 @@ func (v *VideoSession) cached() int {
 	return v.gop.Bytes()
 }
 
+// account tells the memory of all streams what the GOP cache holds now. v.mu is held.
+func (v *VideoSession) account() {
+	bytes := v.gop.Bytes()
+	v.cfg.memory.Add(bytes - v.accounted)
+	v.accounted = bytes
+}
+
 func (v *VideoSession) ruleUID() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -274,16 +289,21 @@ func (v *VideoSession) decide() {
 	case v.mode == modePaused:
 		action = tunnel.Pause
 	}
-	if action == v.action {
+	credentials := v.entry.Credentials
+	if action == tunnel.Stop {
+		credentials = tunnel.Credentials{}
+	}
+	if action == v.action && credentials == v.credentials {
 		return
 	}
-	v.action = action
+	v.action, v.credentials = action, credentials
 	v.generation++
 	v.stallSince = time.Time{}
 	if action == tunnel.Stop {
 		// What comes after a stop is a new beginning: nobody shall be shown an old picture first.
 		v.gop.Reset()
-		v.flowing = false
+		v.account()
+		v.flowing, v.traceparent = false, ""
 		v.reopen()
 	}
 	if v.session != nil {
@@ -292,7 +312,7 @@ func (v *VideoSession) decide() {
 }
 
 func (v *VideoSession) desired() tunnel.Desired {
-	return tunnel.Desired{Action: v.action, Generation: v.generation}
+	return tunnel.Desired{Action: v.action, Generation: v.generation, Traceparent: v.traceparent, Credentials: v.credentials}
 }
 
 // Tick lets time pass: it stops a stream that has had no viewers for the grace period, and lets viewers go who have got
@@ -311,7 +331,7 @@ func (v *VideoSession) Tick(now time.Time) {
 	case v.stallSince.IsZero():
 		v.stallSince = now
 	case now.Sub(v.stallSince) >= v.cfg.holdTime:
-		klog.InfoS("Stream stalled for longer than the hold time, letting viewers go", "stream", v.key.String(), "viewers", v.viewers)
+		klog.InfoS("Stream stalled for longer than the hold time, viewers are let go", "stream", v.key, "viewers", v.viewers)
 		v.stallSince = time.Time{}
 		v.closeOutputs()
 	}
@@ -335,6 +355,8 @@ func (v *VideoSession) remove(code int, reason string) {
 	v.removed = true
 	s := v.session
 	v.session = nil
+	v.gop.Reset()
+	v.account()
 	v.closeOutputs()
 	v.notify()
 	v.mu.Unlock()

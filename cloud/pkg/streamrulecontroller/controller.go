@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
@@ -38,6 +39,7 @@ type Sender interface {
 // and the node's last report, never from the event that set it off.
 type Controller struct {
 	rules   *rules
+	objects *nodeObjects
 	send    Sender
 	clock   clock.Clock
 	queue   workqueue.DelayingInterface // of node names and syncRequests
@@ -63,13 +65,15 @@ type nodeState struct {
 }
 
 // NewController makes a controller that reads rules and endpoints through client, and writes their statuses through it.
-// Transitions become Events of recorder, which may be nil. It must be Run.
-func NewController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender, recorder record.EventRecorder) *Controller {
+// Transitions become Events of recorder, and credentials come from secrets; both may be nil. It must be Run.
+func NewController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender, recorder record.EventRecorder,
+	secrets typedcorev1.SecretsGetter,
+) *Controller {
 	jitter := func(d time.Duration) time.Duration { return wait.Jitter(d, 0.2) }
-	return newController(cfg, client, send, clock.RealClock{}, jitter, statusConfig{clock.RealClock{}, recorder})
+	return newController(cfg, client, secrets, send, clock.RealClock{}, jitter, statusConfig{clock.RealClock{}, recorder})
 }
 
-func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, send Sender,
+func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interface, secrets typedcorev1.SecretsGetter, send Sender,
 	clk clock.WithTicker, jitter func(time.Duration) time.Duration, status statusConfig,
 ) *Controller {
 	c := &Controller{
@@ -81,8 +85,9 @@ func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interfac
 		reports: make(map[string]assignment.Report),
 		nodes:   make(map[string]*nodeState),
 	}
+	c.objects = newNodeObjects(cfg.Nodes, func(node string) { c.queue.Add(node) })
 	c.seen = newObservations(func(rule types.NamespacedName, delay time.Duration) { c.status.touch(rule, delay) })
-	c.rules = newRules(client, changes{
+	c.rules = newRules(client, secrets, changes{
 		node:     func(node string) { c.queue.Add(node) },
 		rule:     func(rule types.NamespacedName) { c.status.touch(rule, gatherTime) },
 		endpoint: func(endpoint types.NamespacedName) { c.status.touchEndpoint(endpoint) },
@@ -92,10 +97,18 @@ func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interfac
 }
 
 // Describe implements prometheus.Collector.
-func (c *Controller) Describe(ch chan<- *prometheus.Desc) { c.metrics.Describe(ch) }
+func (c *Controller) Describe(ch chan<- *prometheus.Desc) {
+	c.metrics.Describe(ch)
+	ch <- c.metrics.queued
+}
 
 // Collect implements prometheus.Collector.
-func (c *Controller) Collect(ch chan<- prometheus.Metric) { c.metrics.Collect(ch) }
+func (c *Controller) Collect(ch chan<- prometheus.Metric) {
+	c.metrics.Collect(ch)
+	for queue, n := range map[string]int{"nodes": c.queue.Len(), "statuses": c.status.queue.Len()} {
+		ch <- prometheus.MustNewConstMetric(c.metrics.queued, prometheus.GaugeValue, float64(n), queue)
+	}
+}
 
 // Sync has every node's directory and then Synced sent, once the controller knows them. It never blocks.
 func (c *Controller) Sync() { c.queue.Add(syncRequest{}) }
@@ -115,6 +128,7 @@ func (c *Controller) States(s assignment.StreamStates) { c.seen.setStreams(s) }
 func (c *Controller) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	c.rules.start(ctx)
+	c.objects.start(ctx)
 	workers.Go(func() { c.work(ctx) })
 	workers.Go(func() { c.status.run(ctx) })
 	<-ctx.Done()
@@ -122,11 +136,12 @@ func (c *Controller) Run(ctx context.Context) {
 	c.status.queue.ShutDown()
 	workers.Wait()
 	c.rules.wait()
+	c.objects.wait()
 }
 
 // work is the only goroutine that sends.
 func (c *Controller) work(ctx context.Context) {
-	if !c.rules.synced(ctx) {
+	if !c.rules.synced(ctx) || !c.objects.synced(ctx) {
 		return
 	}
 	// CloudDataStream may have asked before this module was there to hear it, so it is told without being asked.
@@ -159,7 +174,14 @@ func (c *Controller) syncAll(ctx context.Context) {
 
 // syncNode brings CloudDataStream and the node up to date. tell is set if CloudDataStream may know nothing.
 func (c *Controller) syncNode(node string, tell bool) {
-	all, targets := c.rules.resolve(node)
+	all, targets, known := c.rules.resolve(node)
+	refused := c.objects.refused(node)
+	if refused != nil {
+		withdraw(all, refused)
+		targets = nil // who may not serve cameras is not told where they are
+	} else if !known && !tell {
+		return // a target whose Secret is about to be read must not be taken away for that long: the node is looked at when it is there
+	}
 	entries := directory(all)
 	desired := assignment.New(node, targets)
 	report, reported := c.takeReport(node)
@@ -186,7 +208,7 @@ func (c *Controller) syncNode(node string, tell bool) {
 	changed := !slices.Equal(n.told, entries) || len(entries) > 0 && n.revision != desired.Revision
 	if tell || changed {
 		n.told, n.revision = entries, desired.Revision
-		c.send.ToCloud(assignment.NodeDirectory{Node: node, Revision: desired.Revision, Entries: entries})
+		c.send.ToCloud(assignment.NodeDirectory{Node: node, Revision: desired.Revision, Entries: entries, Refused: refused.text()})
 	}
 	if n.delivery.due(now) {
 		c.deliver(n, desired, now)

@@ -183,12 +183,12 @@ func TestResolve(t *testing.T) {
 		"default/a/1: StreamRuleEndpoint default/secret: its URL cannot be parsed",
 		`default/a/2: StreamRuleEndpoint default/foreign: protocol "carrier-pigeon" is not supported`,
 		"default/a/3",
-		"default/a/4",
+		"default/a/4: Secret default/camera cannot be read: this cloudcore reads no Secrets",
 		"default/a/5: StreamRuleEndpoint default/relative: its URL must begin with scheme://host",
 		`default/abad: path "bad" must begin with a slash and have 2 to 512 characters`,
 		"default/b/3",
 		"other/a/3: StreamRuleEndpoint other/defaulted does not exist")
-	h.wantAssignment("n", "a/3 "+camURL, "a/4 "+camURL, "b/3 "+camURL)
+	h.wantAssignment("n", "a/3 "+camURL, "b/3 "+camURL)
 	h.quiet()
 }
 
@@ -253,7 +253,7 @@ func BenchmarkResolve(b *testing.B) {
 		objects = append(objects, rule(fmt.Sprintf("r%d", i), fmt.Sprintf("cam edge-%d /x", i%100)))
 	}
 	client, _ := newTracker()
-	r := newRules(client, changes{})
+	r := newRules(client, nil, changes{})
 	for _, obj := range objects {
 		switch obj := obj.(type) {
 		case *streamrules.StreamRule:
@@ -264,7 +264,7 @@ func BenchmarkResolve(b *testing.B) {
 	}
 	for b.Loop() {
 		for _, node := range r.nodes() {
-			_, targets := r.resolve(node)
+			_, targets, _ := r.resolve(node)
 			assignment.New(node, targets)
 		}
 	}

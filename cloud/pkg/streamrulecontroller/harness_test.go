@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	kubetesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
@@ -116,13 +117,18 @@ type harness struct {
 
 func newHarness(t *testing.T, objects ...runtime.Object) *harness {
 	t.Helper()
+	return newHarnessWithSecrets(t, nil, objects...)
+}
+
+func newHarnessWithSecrets(t *testing.T, secrets typedcorev1.SecretsGetter, objects ...runtime.Object) *harness {
+	t.Helper()
 	client, watching := newTracker(objects...)
 	h := &harness{
 		T: t, outbox: newOutbox(), api: client.StreamrulesV1alpha1(),
 		clock: newTimerClock(), statusClock: newTimerClock(), events: record.NewFakeRecorder(4096), client: client,
 	}
 	noJitter := func(d time.Duration) time.Duration { return d }
-	h.c = newController(v1alpha1.NewDefaultStreamRuleController(), client, h.outbox, h.clock, noJitter,
+	h.c = newController(v1alpha1.NewDefaultStreamRuleController(), client, secrets, h.outbox, h.clock, noJitter,
 		statusConfig{h.statusClock, h.events})
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup

@@ -86,8 +86,7 @@ func (o *observations) setNode(node string, all []resolved, delivered, reachable
 }
 
 func (t *observedTarget) sameAssignment(other *observedTarget) bool {
-	same := t.problem == other.problem || t.problem != nil && other.problem != nil && *t.problem == *other.problem
-	return same && t.ruleUID == other.ruleUID && t.generation == other.generation
+	return sameProblem(t.problem, other.problem) && t.ruleUID == other.ruleUID && t.generation == other.generation
 }
 
 // setStreams takes what streams do. Those of targets that do not exist are ignored.

@@ -31,6 +31,8 @@ const (
 // URL, which may hold a password.
 type problem struct{ reason, message string }
 
+func sameProblem(a, b *problem) bool { return a == b || a != nil && b != nil && *a == *b }
+
 // tooMany is the problem of a target for which its node has no room.
 var tooMany = &problem{
 	reasonNodeFull, fmt.Sprintf("the node has more than %d targets, and older rules come first", assignment.MaxTargets),
@@ -40,7 +42,9 @@ var tooMany = &problem{
 type resolved struct {
 	target     assignment.Target
 	generation int64
-	problem    *problem // nil if the target can be served
+	// credentials are those that the target needs; they are for CloudDataStream only.
+	credentials tunnel.Credentials
+	problem     *problem // nil if the target can be served
 }
 
 func (r *resolved) entry() assignment.Entry {
@@ -48,6 +52,8 @@ func (r *resolved) entry() assignment.Entry {
 	e := assignment.Entry{Namespace: t.Namespace, Rule: t.Rule, RuleUID: t.RuleUID, Path: t.Path, Endpoint: t.Endpoint}
 	if r.problem != nil {
 		e.Problem = r.problem.message
+	} else {
+		e.Credentials = r.credentials
 	}
 	return e
 }
@@ -61,16 +67,16 @@ func directory(all []resolved) []assignment.Entry {
 	return entries
 }
 
-// resolve returns all targets of a node, and those that can be served for its assignment.
-func (r *rules) resolve(node string) ([]resolved, []assignment.Target) {
+// resolve returns all targets of a node, and those that can be served for its assignment. It reports false while a Secret that one of them
+// needs is still being read for the first time.
+func (r *rules) resolve(node string) (all []resolved, targets []assignment.Target, known bool) {
 	found := r.ofNode(node)
 	slices.SortFunc(found, func(a, b *streamrules.StreamRule) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	var all []resolved
-	var targets []assignment.Target // nil if none: the revision of nothing must always be the same
-	sources := &sources{endpoints: r.endpoints, known: make(map[types.NamespacedName]source)}
+	// targets stays nil if there are none: the revision of nothing must always be the same.
+	sources := &sources{endpoints: r.endpoints, secrets: r.secrets, known: make(map[types.NamespacedName]source)}
 	seen := sets.New[tunnel.StreamKey]()
 	for _, rule := range found {
 		for i := range rule.Spec.Targets {
@@ -84,28 +90,31 @@ func (r *rules) resolve(node string) ([]resolved, []assignment.Target) {
 				continue
 			}
 			seen.Insert(key)
-			problem := sources.complete(&target, key)
+			credentials, problem := sources.complete(&target, key)
 			if problem == nil && len(targets) == assignment.MaxTargets {
 				problem = tooMany
 			}
 			if problem == nil {
 				targets = append(targets, target)
 			}
-			all = append(all, resolved{target, rule.Generation, problem})
+			all = append(all, resolved{target, rule.Generation, credentials, problem})
 		}
 	}
-	return all, targets
+	return all, targets, !sources.reading
 }
 
 // source is what an endpoint says, or the problem with it.
 type source struct {
-	spec    *streamrules.StreamRuleEndpointSpec
-	problem *problem
+	spec        *streamrules.StreamRuleEndpointSpec
+	credentials tunnel.Credentials
+	problem     *problem
 }
 
 // sources reads each endpoint once, so that all targets of an assignment see the same version of it.
 type sources struct {
 	endpoints listers.StreamRuleEndpointLister
+	secrets   *secrets
+	reading   bool // a Secret is being read for the first time
 	known     map[types.NamespacedName]source
 }
 
@@ -129,22 +138,57 @@ func (s *sources) read(name types.NamespacedName) source {
 	if err := validate(&endpoint.Spec); err != nil {
 		return source{problem: &problem{reasonInvalidEndpoint, fmt.Sprintf("StreamRuleEndpoint %s: %v", name, err)}}
 	}
-	return source{spec: &endpoint.Spec}
+	secret, needed := secretOf(endpoint)
+	if !needed {
+		return source{spec: &endpoint.Spec}
+	}
+	state, known := s.secrets.get(secret)
+	switch {
+	case !known:
+		s.reading = true
+		return source{problem: &problem{streamrules.ReasonCredentialsMissing, fmt.Sprintf("Secret %s has not been read yet", secret)}}
+	case state.credentials.IsZero():
+		return source{problem: state.problem}
+	}
+	u, _ := url.Parse(endpoint.Spec.URL) // it is valid
+	return source{spec: &endpoint.Spec, credentials: state.credentials.For(tunnel.Origin(u))}
 }
 
-// complete adds to the target what its endpoint says.
-func (s *sources) complete(t *assignment.Target, key tunnel.StreamKey) *problem {
+// problemOf returns what is wrong with an endpoint, whether its targets are served or not. It reports false while its Secret is still being
+// read for the first time.
+func (r *rules) problemOf(e *streamrules.StreamRuleEndpoint) (p *problem, known bool) {
+	if err := validate(&e.Spec); err != nil {
+		return &problem{reasonInvalidEndpoint, err.Error()}, true
+	}
+	secret, needed := secretOf(e)
+	if !needed {
+		return nil, true
+	}
+	state, known := r.secrets.get(secret)
+	return state.problem, known
+}
+
+// secretOf names the Secret that an endpoint refers to, if it does.
+func secretOf(e *streamrules.StreamRuleEndpoint) (types.NamespacedName, bool) {
+	if e.Spec.CredentialsSecretRef == nil {
+		return types.NamespacedName{}, false
+	}
+	return types.NamespacedName{Namespace: e.Namespace, Name: e.Spec.CredentialsSecretRef.Name}, true
+}
+
+// complete adds to the target what its endpoint says, except for the credentials, which it returns.
+func (s *sources) complete(t *assignment.Target, key tunnel.StreamKey) (tunnel.Credentials, *problem) {
 	if err := key.Validate(); err != nil {
-		return &problem{reasonInvalidTarget, err.Error()}
+		return tunnel.Credentials{}, &problem{reasonInvalidTarget, err.Error()}
 	}
 	found := s.get(types.NamespacedName{Namespace: t.Namespace, Name: t.Endpoint})
 	if found.problem != nil {
-		return found.problem
+		return tunnel.Credentials{}, found.problem
 	}
-	// A credentialsSecretRef is not resolved yet: the node reads the source without credentials.
 	t.Protocol = string(streamrules.ProtocolWebSocket)
 	t.URL, t.Properties = found.spec.URL, found.spec.Properties
-	return nil
+	t.NeedsCredentials = !found.credentials.IsZero()
+	return found.credentials, nil
 }
 
 // validate checks what no node could serve. Whether a node knows the URL's scheme is the node's to say.

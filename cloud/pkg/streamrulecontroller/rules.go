@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 
 	streamrules "github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
@@ -24,12 +25,17 @@ const (
 	byEndpoint = "endpoint" // namespace/name
 )
 
+// bySecret is an index of the endpoints: namespace/name.
+const bySecret = "secret"
+
 // rules is the present set of rules and endpoints of all namespaces.
 type rules struct {
 	factory   externalversions.SharedInformerFactory
 	indexer   cache.Indexer
 	rules     listers.StreamRuleLister
 	endpoints listers.StreamRuleEndpointLister
+	users     cache.Indexer // endpoints, by what they refer to
+	secrets   *secrets
 	changed   changes
 	hasSynced []cache.InformerSynced
 }
@@ -44,8 +50,8 @@ type changes struct {
 	endpoint func(types.NamespacedName)
 }
 
-// newRules watches rules and endpoints once started.
-func newRules(client versioned.Interface, changed changes) *rules {
+// newRules watches rules and endpoints once started, and the Secrets that endpoints refer to; kube may be nil.
+func newRules(client versioned.Interface, kube typedcorev1.SecretsGetter, changed changes) *rules {
 	// No resync: a send that went wrong is repeated by the closed loop, and the cache itself loses nothing.
 	factory := externalversions.NewSharedInformerFactory(client, 0)
 	api := factory.Streamrules().V1alpha1()
@@ -53,22 +59,26 @@ func newRules(client versioned.Interface, changed changes) *rules {
 	r := &rules{
 		factory: factory, indexer: ruleInformer.GetIndexer(), changed: changed,
 		rules: api.StreamRules().Lister(), endpoints: api.StreamRuleEndpoints().Lister(),
-		hasSynced: []cache.InformerSynced{ruleInformer.HasSynced, endpointInformer.HasSynced},
+		users: endpointInformer.GetIndexer(),
 	}
+	r.secrets = newSecrets(kube, r.secretChanged)
 	// These fail only on an informer that has started or stopped.
 	must(ruleInformer.AddIndexers(cache.Indexers{byNode: nodesOf, byEndpoint: endpointsOf}))
+	must(endpointInformer.AddIndexers(cache.Indexers{bySecret: secretsOf}))
 	_, err := ruleInformer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    r.ruleChanged,
 		UpdateFunc: r.ruleUpdated,
 		DeleteFunc: r.ruleChanged,
 	})
 	must(err)
-	_, err = endpointInformer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	endpoints, err := endpointInformer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    r.endpointChanged,
 		UpdateFunc: r.endpointUpdated,
-		DeleteFunc: r.endpointChanged,
+		DeleteFunc: r.endpointDeleted,
 	})
 	must(err)
+	// In this order: what an endpoint refers to is known once its event has been handled.
+	r.hasSynced = []cache.InformerSynced{ruleInformer.HasSynced, endpoints.HasSynced, r.secrets.answered}
 	return r
 }
 
@@ -79,7 +89,10 @@ func must(err error) {
 }
 
 // start starts the informers, which end with ctx.
-func (r *rules) start(ctx context.Context) { r.factory.Start(ctx.Done()) }
+func (r *rules) start(ctx context.Context) {
+	r.secrets.start(ctx)
+	r.factory.Start(ctx.Done())
+}
 
 // synced waits until everything there is has been read, and reports false if ctx ends first.
 func (r *rules) synced(ctx context.Context) bool {
@@ -87,7 +100,10 @@ func (r *rules) synced(ctx context.Context) bool {
 }
 
 // wait waits for the end of the informers.
-func (r *rules) wait() { r.factory.Shutdown() }
+func (r *rules) wait() {
+	r.factory.Shutdown()
+	r.secrets.wait()
+}
 
 // nodes returns every node with a target.
 func (r *rules) nodes() []string { return r.indexer.ListIndexFuncValues(byNode) }
@@ -135,14 +151,36 @@ func (r *rules) ruleUpdated(before, after any) {
 }
 
 func (r *rules) endpointChanged(obj any) {
+	if endpoint, ok := obj.(*streamrules.StreamRuleEndpoint); ok {
+		r.secrets.refer(nameOf(endpoint), endpoint.Spec.CredentialsSecretRef)
+		r.endpointConcerned(nameOf(endpoint))
+	}
+}
+
+func (r *rules) endpointDeleted(obj any) {
 	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
 	if err != nil {
 		return // not an object
 	}
 	name, err := cache.ParseObjectName(key)
 	must(err) // the key was made a line above
-	r.changed.endpoint(name.AsNamespacedName())
-	users, err := r.indexer.ByIndex(byEndpoint, key)
+	r.secrets.refer(name.AsNamespacedName(), nil)
+	r.endpointConcerned(name.AsNamespacedName())
+}
+
+// secretChanged is called when something else is known of a Secret.
+func (r *rules) secretChanged(name types.NamespacedName) {
+	endpoints, err := r.users.ByIndex(bySecret, name.String())
+	must(err) // as in ofNode
+	for _, obj := range endpoints {
+		r.endpointConcerned(nameOf(obj.(*streamrules.StreamRuleEndpoint)))
+	}
+}
+
+// endpointConcerned tells whom it concerns that an endpoint is another, or what it refers to.
+func (r *rules) endpointConcerned(name types.NamespacedName) {
+	r.changed.endpoint(name)
+	users, err := r.indexer.ByIndex(byEndpoint, name.String())
 	must(err) // as in ofNode
 	for _, rule := range users {
 		r.nodesChanged(rule)
@@ -174,6 +212,19 @@ func nodesOf(obj any) ([]string, error) {
 }
 
 func isNodeName(name string) bool { return name != "" && !strings.Contains(name, "/") }
+
+// secretsOf is the function of the index bySecret.
+func secretsOf(obj any) ([]string, error) {
+	endpoint, ok := obj.(*streamrules.StreamRuleEndpoint)
+	if !ok {
+		return nil, nil
+	}
+	name, needed := secretOf(endpoint)
+	if !needed {
+		return nil, nil
+	}
+	return []string{name.String()}, nil
+}
 
 // endpointsOf is the function of the index byEndpoint.
 func endpointsOf(obj any) ([]string, error) {

@@ -109,8 +109,15 @@ func missing(p *problem) bool {
 	return p.reason == streamrules.ReasonEndpointMissing || p.reason == streamrules.ReasonCredentialsMissing
 }
 
-// unresolved reports whether the endpoint, not its node, is to blame.
-func (p *problem) unresolved() bool { return missing(p) || p.reason == reasonInvalidEndpoint }
+// unresolved reports whether the endpoint or its Secret, not its node, is to blame.
+func (p *problem) unresolved() bool {
+	switch p.reason {
+	case reasonInvalidEndpoint, streamrules.ReasonCredentialsForbidden, streamrules.ReasonCredentialsInvalid:
+		return true
+	default:
+		return missing(p)
+	}
+}
 
 func conditions(targets []observation) []metav1.Condition {
 	var ready, endpoints, delivery complaints
@@ -188,8 +195,8 @@ func andMore(message string, others int) string {
 	return clip(message, maxMessage-len(more)) + more
 }
 
-// endpointStatusOf returns the status of an endpoint.
-func endpointStatusOf(e *streamrules.StreamRuleEndpoint, now time.Time) streamrules.StreamRuleEndpointStatus {
+// endpointStatusOf returns the status of an endpoint with that problem, which may be nil.
+func endpointStatusOf(e *streamrules.StreamRuleEndpoint, problem *problem, now time.Time) streamrules.StreamRuleEndpointStatus {
 	status := streamrules.StreamRuleEndpointStatus{
 		ObservedGeneration: e.Generation, Conditions: slices.Clone(e.Status.Conditions),
 	}
@@ -197,8 +204,8 @@ func endpointStatusOf(e *streamrules.StreamRuleEndpoint, now time.Time) streamru
 		Type: streamrules.ConditionReady, Status: metav1.ConditionTrue, Reason: streamrules.ReasonReady, Message: "the endpoint can be used",
 		ObservedGeneration: e.Generation, LastTransitionTime: metav1.NewTime(now).Rfc3339Copy(),
 	}
-	if err := validate(&e.Spec); err != nil {
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonInvalidEndpoint, clip(err.Error(), maxMessage)
+	if problem != nil {
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, problem.reason, clip(problem.message, maxMessage)
 	}
 	meta.SetStatusCondition(&status.Conditions, ready)
 	return status

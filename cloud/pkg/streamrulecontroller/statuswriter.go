@@ -202,7 +202,11 @@ func (w *statusWriter) syncEndpoint(ctx context.Context, name types.NamespacedNa
 	if err != nil {
 		return err
 	}
-	status := endpointStatusOf(endpoint, w.clock.Now())
+	problem, known := w.rules.problemOf(endpoint)
+	if !known {
+		return nil
+	}
+	status := endpointStatusOf(endpoint, problem, w.clock.Now())
 	if apiequality.Semantic.DeepEqual(endpoint.Status, status) {
 		return nil
 	}

@@ -37,7 +37,7 @@ var door = types.NamespacedName{Namespace: "default", Name: "door"}
 func newBench(t *testing.T, objects ...runtime.Object) *bench {
 	client, _ := newTracker(objects...)
 	b := &bench{T: t, client: client, clock: newTimerClock(), record: record.NewFakeRecorder(4096)}
-	r := newRules(client, changes{})
+	r := newRules(client, nil, changes{})
 	seen := newObservations(func(types.NamespacedName, time.Duration) {})
 	b.statusWriter = newStatusWriter(client.StreamrulesV1alpha1(), r, seen, statusConfig{b.clock, b.record}, newMetrics())
 	t.Cleanup(b.queue.ShutDown)
@@ -68,7 +68,7 @@ func (b *bench) refresh() {
 
 // resolve is the controller's worker, for the only node.
 func (b *bench) resolve(delivered, reachable bool) {
-	all, _ := b.rules.resolve("edge-1")
+	all, _, _ := b.rules.resolve("edge-1")
 	b.seen.setNode("edge-1", all, delivered, reachable)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/kubeedge/beehive/pkg/core/model"
 	"github.com/prometheus/client_golang/prometheus"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
@@ -27,9 +28,12 @@ const cloudHub = "cloudhub"
 
 // StreamRuleController is the beehive module.
 type StreamRuleController struct {
-	cfg    v1alpha1.StreamRuleController
-	client versioned.Interface
-	events typedcorev1.EventsGetter // nil: none are written
+	cfg     v1alpha1.StreamRuleController
+	client  versioned.Interface
+	events  typedcorev1.EventsGetter  // nil: none are written
+	secrets typedcorev1.SecretsGetter // nil: none are read
+	nodes   metadata.Interface        // nil: nobody knows of them
+	metrics prometheus.Registerer
 }
 
 var _ core.Module = (*StreamRuleController)(nil)
@@ -42,9 +46,24 @@ func WithEvents(client typedcorev1.EventsGetter) Option {
 	return func(s *StreamRuleController) { s.events = client }
 }
 
+// WithSecrets has the module read the credentials that endpoints refer to through client, which is the CoreV1 of a clientset.
+func WithSecrets(client typedcorev1.SecretsGetter) Option {
+	return func(s *StreamRuleController) { s.secrets = client }
+}
+
+// WithNodes has the module look at Node objects through client: those of nodes that were deleted are cut off.
+func WithNodes(client metadata.Interface) Option {
+	return func(s *StreamRuleController) { s.nodes = client }
+}
+
+// WithMetrics has the module register its metrics there instead of in the default registry.
+func WithMetrics(reg prometheus.Registerer) Option {
+	return func(s *StreamRuleController) { s.metrics = reg }
+}
+
 // New configures the module. It reads rules and endpoints through client, and writes their statuses.
 func New(cfg *v1alpha1.StreamRuleController, client versioned.Interface, options ...Option) *StreamRuleController {
-	s := &StreamRuleController{cfg: *cfg, client: client}
+	s := &StreamRuleController{cfg: *cfg, client: client, metrics: prometheus.DefaultRegisterer}
 	for _, apply := range options {
 		apply(s)
 	}
@@ -69,11 +88,14 @@ func (s *StreamRuleController) Enable() bool { return s.cfg.Enable }
 func (s *StreamRuleController) Start() {
 	recorder, stop := newRecorder(s.events)
 	defer stop()
-	c := NewController(&s.cfg, s.client, beehiveSender{}, recorder)
-	// cloudcore's monitor server serves the default registry.
-	if err := prometheus.Register(c); err != nil {
+	c := NewController(&s.cfg, s.client, beehiveSender{}, recorder, s.secrets)
+	if s.nodes != nil {
+		c.FollowNodes(s.nodes)
+	}
+	if err := s.metrics.Register(c); err != nil {
 		klog.ErrorS(err, "StreamRuleController has no metrics")
 	}
+	defer s.metrics.Unregister(c)
 	run(beehiveContext.GetContext(), c)
 }
 
@@ -102,7 +124,7 @@ func receive(ctx context.Context, c *Controller) {
 		case assignment.StreamStates:
 			c.States(content)
 		default:
-			klog.InfoS("Ignoring message", "source", m.GetSource(), "operation", m.GetOperation())
+			klog.InfoS("Message is ignored", "source", m.GetSource(), "operation", m.GetOperation())
 		}
 	}
 }

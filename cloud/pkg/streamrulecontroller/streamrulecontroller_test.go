@@ -31,7 +31,7 @@ func TestMessages(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var module sync.WaitGroup
 	module.Go(func() {
-		run(ctx, NewController(v1alpha1.NewDefaultStreamRuleController(), client, beehiveSender{}, nil))
+		run(ctx, NewController(v1alpha1.NewDefaultStreamRuleController(), client, beehiveSender{}, nil, nil))
 	})
 	defer func() {
 		cancel()

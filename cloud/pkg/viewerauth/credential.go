@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
@@ -37,10 +38,11 @@ type credential interface {
 type token struct {
 	reviews *reviews
 	value   string
-	known   bool // it was good before
+	source  limit.Source // who shows it
+	known   bool         // it was good before
 }
 
-func (t token) user(ctx context.Context) (*User, error) { return t.reviews.user(ctx, t.value, t.known) }
+func (t token) user(ctx context.Context) (*User, error) { return t.reviews.user(ctx, t) }
 
 // certificate is a client certificate that the TLS handshake has verified.
 type certificate struct{ *x509.Certificate }
@@ -74,14 +76,14 @@ func (g *Guard) credential(r *http.Request, stream tunnel.StreamKey) (credential
 		if value = strings.TrimSpace(value); !strings.EqualFold(scheme, "Bearer") || value == "" || len(value) > maxTokenSize {
 			return nil, problem("the Authorization header holds no bearer token")
 		}
-		return token{reviews: g.reviews, value: value}, nil
+		return token{reviews: g.reviews, value: value, source: limit.SourceOf(r.RemoteAddr)}, nil
 	}
 	if value, ok := protocolToken(r.Header); ok {
 		decoded, err := base64.RawURLEncoding.DecodeString(value)
 		if err != nil || len(decoded) == 0 {
 			return nil, problem("the WebSocket subprotocol " + bearerProtocol + "… holds no base64url")
 		}
-		return token{reviews: g.reviews, value: string(decoded)}, nil
+		return token{reviews: g.reviews, value: string(decoded), source: limit.SourceOf(r.RemoteAddr)}, nil
 	}
 	var refused error = noCredential
 	if value := r.URL.Query().Get(ticketParameter); value != "" {

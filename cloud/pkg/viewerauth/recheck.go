@@ -33,7 +33,7 @@ func (g *Guard) watched(w http.ResponseWriter, r *http.Request, a *Access, want 
 	defer cancel()
 	checker.Go(func() {
 		if err := g.recheck(ctx, a, want); err != nil {
-			klog.InfoS("Viewer closed", "user", a.user.Username, "remote", r.RemoteAddr, "stream", a.Stream.String(), "reason", err.Error())
+			klog.InfoS("Viewer closed", "user", a.user.Username, "remote", r.RemoteAddr, "stream", a.Stream, "reason", err.Error())
 			cancel()
 			rw.revoke()
 		}
@@ -78,7 +78,7 @@ func (g *Guard) still(ctx context.Context, a *Access, want right) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	return g.reviews.allowed(ctx, u, want)
+	return g.reviews.still(ctx, u, want)
 }
 
 // recheckDelay differs from time to time, so that viewers who came together do not ask together for ever.

@@ -22,7 +22,7 @@ const (
 // retryAfter is when to ask again while the API server is away, in seconds.
 const retryAfter = 5
 
-// answer writes a metav1.Status, as the API server does.
+// answer writes a metav1.Status, as the API server does, with a Retry-After that is set already.
 func answer(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -31,8 +31,8 @@ func answer(w http.ResponseWriter, code int, reason metav1.StatusReason, message
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
 		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
 	}
-	if code == http.StatusServiceUnavailable {
-		status.Details = &metav1.StatusDetails{RetryAfterSeconds: retryAfter}
+	if seconds, err := strconv.Atoi(w.Header().Get("Retry-After")); err == nil {
+		status.Details = &metav1.StatusDetails{RetryAfterSeconds: int32(seconds)}
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false) // people copy commands out of it
@@ -44,12 +44,14 @@ func refuseUnknown(w http.ResponseWriter) {
 		"no such page; streams are at /node/{node}/{rule}/{path} and /namespaces/{namespace}/node/{node}/{rule}/{path}, GET /streams lists them")
 }
 
-func refuseForeign(w http.ResponseWriter) {
+func (g *Guard) refuseForeign(w http.ResponseWriter) {
+	g.cfg.Refused(ForeignOrigin)
 	answer(w, http.StatusForbidden, metav1.StatusReasonForbidden, "a page of another site may not do this")
 }
 
 // refuseUnauthenticated answers 401. invalid tells credentials that are bad from none (RFC 6750, 3).
-func refuseUnauthenticated(w http.ResponseWriter, why string, invalid bool) {
+func (g *Guard) refuseUnauthenticated(w http.ResponseWriter, why string, invalid bool) {
+	g.cfg.Refused(Unauthenticated)
 	challenge := `Bearer realm="datastream"`
 	if invalid {
 		challenge += `, error="invalid_token"`
@@ -60,7 +62,8 @@ func refuseUnauthenticated(w http.ResponseWriter, why string, invalid bool) {
 		", or a fresh ?ticket= where headers cannot be set (POST …/ticket)")
 }
 
-func refuseForbidden(w http.ResponseWriter, user string, r right) {
+func (g *Guard) refuseForbidden(w http.ResponseWriter, user string, r right) {
+	g.cfg.Refused(Forbidden)
 	answer(w, http.StatusForbidden, metav1.StatusReasonForbidden, forbidden(user, r))
 }
 
@@ -110,7 +113,8 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(clean, "'", `'\''`) + "'"
 }
 
-func refuseScope(w http.ResponseWriter) {
+func (g *Guard) refuseScope(w http.ResponseWriter) {
+	g.cfg.Refused(Forbidden)
 	answer(w, http.StatusForbidden, metav1.StatusReasonForbidden,
 		`this ticket is for watching only; POST …/ticket with {"control": true} gives one that may control`)
 }
@@ -124,12 +128,20 @@ func refuseTicket(w http.ResponseWriter, code int, message string) {
 		reason = metav1.StatusReasonConflict
 	case http.StatusUnprocessableEntity:
 		reason = metav1.StatusReasonInvalid
+	case http.StatusRequestEntityTooLarge:
+		reason = metav1.StatusReasonRequestEntityTooLarge
 	}
 	answer(w, code, reason, message)
 }
 
-func refuseBusy(w http.ResponseWriter) {
+// refuseRate answers somebody who asks too often.
+func (g *Guard) refuseRate(w http.ResponseWriter, message string, seconds int) {
+	g.cfg.Refused(TooOften)
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	answer(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, message)
+}
+
+func refuseBusy(w http.ResponseWriter, message string) {
 	w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-	answer(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable,
-		"the API server cannot be asked who you are and what you may do; cloudcore's log says why")
+	answer(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, message)
 }

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 )
 
 const (
@@ -30,15 +31,16 @@ const (
 	cacheSize = 4096
 	// reviewTimeout is the time for one question.
 	reviewTimeout = 5 * time.Second
-	// strangersPerSecond and strangersBurst bound the questions about unknown tokens: half of what cloudcore lets itself ask.
-	strangersPerSecond, strangersBurst = 50, 100
+	// listTTL is how long it is remembered whether somebody may list the rules of a namespace: there may be thousands of those.
+	listTTL = 30 * time.Second
+	// strangersPerSecond bounds the questions about tokens that nobody has shown before, and askersPerSecond those about what users may do
+	// who do not watch yet: together what cloudcore lets itself ask, since those who watch ask far less.
+	strangersPerSecond, strangersAhead = 50, 200
+	askersPerSecond, askersAhead       = 50, 400
 )
 
 // errUnauthenticated is the answer to credentials that are of nobody, or not any more.
 var errUnauthenticated = errors.New("unauthenticated")
-
-// errCrowd is the answer while too many tokens come that nobody has shown before.
-var errCrowd = errors.New("too many unknown tokens at once")
 
 // User is who somebody is, in the API server's words.
 type User = authenticationv1.UserInfo
@@ -87,24 +89,33 @@ func (a *APIServer) Authorize(ctx context.Context, spec authorizationv1.SubjectA
 // cache of tokens has no bound, a bad answer is retried for seconds, and it would link gRPC into all that serves viewers.
 type reviews struct {
 	reviewer Reviewer
-	// strangers bounds the questions about tokens that nobody has shown before, so that those who watch are always asked for.
-	strangers *rate.Limiter
+	// strangers and askers bound the questions, so that those who watch are always asked for. No source of unknown tokens, and no
+	// user who asks for ever new rules, has more than all leave free.
+	strangers *limit.Turns[limit.Source]
+	askers    *limit.Turns[string]
 	users     memory[*User]
 	rights    memory[bool]
 }
 
 func newReviews(r Reviewer) *reviews {
-	return &reviews{reviewer: r, strangers: rate.NewLimiter(strangersPerSecond, strangersBurst), users: newMemory[*User](), rights: newMemory[bool]()}
+	return &reviews{
+		reviewer:  r,
+		strangers: limit.NewTurns[limit.Source](time.Second/strangersPerSecond, strangersAhead),
+		askers:    limit.NewTurns[string](time.Second/askersPerSecond, askersAhead),
+		users:     newMemory[*User](), rights: newMemory[bool](),
+	}
 }
 
-// user returns whose a token is, or errUnauthenticated.
-func (r *reviews) user(ctx context.Context, token string, known bool) (*User, error) {
-	key := sha256.Sum256([]byte(token)) // no token is kept
+// user returns whose a token is, or errUnauthenticated, limit.ErrShare or limit.ErrFull.
+func (r *reviews) user(ctx context.Context, t token) (*User, error) {
+	key := sha256.Sum256([]byte(t.value)) // no token is kept
 	u, err := r.users.recall(ctx, string(key[:]), func(ctx context.Context) (*User, time.Duration, error) {
-		if !known && !r.strangers.Allow() {
-			return nil, 0, errCrowd
+		if !t.known {
+			if _, err := r.strangers.Take(t.source, time.Now()); err != nil {
+				return nil, 0, fmt.Errorf("asking about an unknown token: %w", err)
+			}
 		}
-		u, err := r.reviewer.Authenticate(ctx, token)
+		u, err := r.reviewer.Authenticate(ctx, t.value)
 		return u, ttl(u != nil), err
 	})
 	if err == nil && u == nil {
@@ -113,8 +124,17 @@ func (r *reviews) user(ctx context.Context, token string, known bool) (*User, er
 	return u, err
 }
 
-// allowed says whether u has that right.
+// allowed says whether u, who does not watch yet, has that right. The errors are the API server's, limit.ErrShare and limit.ErrFull.
 func (r *reviews) allowed(ctx context.Context, u *User, want right) (bool, error) {
+	return r.ask(ctx, u, want, false)
+}
+
+// still says whether u, who watches, still has that right.
+func (r *reviews) still(ctx context.Context, u *User, want right) (bool, error) {
+	return r.ask(ctx, u, want, true)
+}
+
+func (r *reviews) ask(ctx context.Context, u *User, want right, watches bool) (bool, error) {
 	spec := want.review(u)
 	text, err := json.Marshal(spec) // with the keys of maps in order
 	if err != nil {
@@ -122,7 +142,15 @@ func (r *reviews) allowed(ctx context.Context, u *User, want right) (bool, error
 	}
 	key := sha256.Sum256(text)
 	return r.rights.recall(ctx, string(key[:]), func(ctx context.Context) (bool, time.Duration, error) {
+		if !watches {
+			if _, err := r.askers.Take(u.Username, time.Now()); err != nil {
+				return false, 0, fmt.Errorf("asking about a right: %w", err)
+			}
+		}
 		yes, err := r.reviewer.Authorize(ctx, spec)
+		if want.verb == listVerb {
+			return yes, listTTL, err
+		}
 		return yes, ttl(yes), err
 	})
 }

@@ -18,6 +18,7 @@ const (
 	resource         = "streamrules"
 	defaultNamespace = "default"
 	ticketSuffix     = "/ticket"
+	listVerb         = "list"
 )
 
 // action is what a request asks for, and so which right it needs.

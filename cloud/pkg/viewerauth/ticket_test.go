@@ -64,7 +64,7 @@ func TestTicketToControl(t *testing.T) {
 	const body = `{"control": true}`
 	wantStatus(t, ask(h, http.MethodPost, camera+"/ticket", body, bearer("eve")), 403, "--clusterrole=datastream-operator")
 	wantStatus(t, ask(h, http.MethodPost, camera+"/ticket", `{"colour": 1}`, bearer("eve")), 400, "control")
-	wantStatus(t, ask(h, http.MethodPost, camera+"/ticket", strings.Repeat(" ", 1<<20), bearer("eve")), 400, "")
+	wantStatus(t, ask(h, http.MethodPost, camera+"/ticket", strings.Repeat(" ", 1<<20), bearer("eve")), 413, "")
 	wantStatus(t, ask(h, http.MethodPost, getTicket(t, h, body, bearer("op")), ""), 200, "")
 	wantStatus(t, ask(h, http.MethodPost, getTicket(t, h, "", bearer("op")), ""), 403, "watching only")
 }

@@ -32,11 +32,19 @@ func (g *Guard) serveTicket(w http.ResponseWriter, r *http.Request, a *Access) {
 		refuseTicket(w, http.StatusForbidden, "tickets and cookies give no tickets: ask with the credentials that gave this one")
 		return
 	}
+	if wait := g.tickets.Take(a.user.Username, time.Now()); wait > 0 {
+		g.refuseRate(w, "too many tickets for one user", int(wait/time.Second)+1)
+		return
+	}
 	var body ticketRequest
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxTicketBody))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
-		refuseTicket(w, http.StatusBadRequest, fmt.Sprintf(`decoding the body: %v; want {"control": true}, or nothing`, err))
+		code := http.StatusBadRequest
+		if large := new(http.MaxBytesError); errors.As(err, &large) {
+			code = http.StatusRequestEntityTooLarge
+		}
+		refuseTicket(w, code, fmt.Sprintf(`decoding the body: %v; want {"control": true}, or nothing`, err))
 		return
 	}
 	if body.Control && !g.may(w, r, a, target{action: control, stream: a.Stream}) {

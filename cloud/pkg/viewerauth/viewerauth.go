@@ -10,15 +10,20 @@
 package viewerauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
@@ -35,37 +40,74 @@ type Config struct {
 	TicketLifetime time.Duration
 	// RecheckInterval is how often, at most, a viewer's rights are asked for again while it watches.
 	RecheckInterval time.Duration
+	// TicketsPerSecond bounds the tickets of one user, and TicketBurst those at once. Defaults 20, 100.
+	TicketsPerSecond, TicketBurst int
+	// Origins are those of other sites whose pages may change something, beside our own.
+	Origins []string
+	// Refused is called for each refusal, if it is set.
+	Refused func(Reason)
 }
+
+// Reason is why somebody was refused, for metrics.
+type Reason string
+
+// Reasons of refusals.
+const (
+	Unauthenticated Reason = "unauthenticated" // no credentials, or bad ones
+	Forbidden       Reason = "forbidden"       // no right
+	ForeignOrigin   Reason = "origin"          // a page of another site
+	TooOften        Reason = "rate"            // the caller overdoes it
+	Crowd           Reason = "crowd"           // too many at once, of whom this one is not the worst
+	Outage          Reason = "outage"          // the API server cannot be asked
+)
 
 // Guard lets requests through that are allowed.
 type Guard struct {
 	cfg     Config
 	sealer  sealer
 	reviews *reviews // nil: everybody may do everything
+	tickets *limit.Rates[string]
 	origins *http.CrossOriginProtection
 	outages rate.Sometimes
 }
 
-// New makes a Guard. The error is that of the key file.
+// New makes a Guard. The error is that of the key file, or of an origin that is none.
 func New(cfg Config) (*Guard, error) {
 	s, err := newSealer(cfg.TicketKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	g := &Guard{cfg: cfg, sealer: s, origins: http.NewCrossOriginProtection(), outages: rate.Sometimes{Interval: 10 * time.Second}}
+	if cfg.Refused == nil {
+		cfg.Refused = func(Reason) {}
+	}
+	g := &Guard{
+		cfg: cfg, sealer: s, origins: http.NewCrossOriginProtection(), outages: rate.Sometimes{Interval: 10 * time.Second},
+		tickets: limit.NewRates[string](cmp.Or(cfg.TicketsPerSecond, 20), cmp.Or(cfg.TicketBurst, 100)),
+	}
+	for _, origin := range cfg.Origins {
+		if err := g.origins.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("trusting an origin: %w", err)
+		}
+	}
 	if cfg.Reviewer != nil {
 		g.reviews = newReviews(cfg.Reviewer)
 	}
 	return g, nil
 }
 
+// Reasons are all of them.
+var Reasons = [...]Reason{Unauthenticated, Forbidden, ForeignOrigin, TooOften, Crowd, Outage}
+
 // Access is what the Guard knows about a request that it lets through.
 type Access struct {
 	// Stream is what the URL names; rule and path may be missing at its end. Handlers must take it from here and from nowhere
 	// else: it is what the caller's right is for.
 	Stream tunnel.StreamKey
+	// Arrived is when the request came to the Guard.
+	Arrived time.Time
 
 	guard      *Guard
+	source     limit.Source
 	url        string // the path as the caller has it
 	user       *User  // nil: not asked for
 	credential credential
@@ -87,31 +129,47 @@ func (a *Access) User() string {
 	return a.user.Username
 }
 
-// Visible returns which of the namespaces the caller may list rules of, as keys. The error is that of the API server.
+// Caller is whom limits are for: the user, or without authentication the address that the caller comes from.
+func (a *Access) Caller() string {
+	if a.user == nil {
+		return a.source.String()
+	}
+	return a.user.Username
+}
+
+// visibleAtOnce is how many namespaces are asked about at a time.
+const visibleAtOnce = 8
+
+// Visible returns which of the namespaces the caller may list rules of, as keys. The errors are those of the API server,
+// limit.ErrShare and limit.ErrFull: what was found out so far is remembered, so that a caller who comes again gets further.
 func (a *Access) Visible(ctx context.Context, namespaces []string) (map[string]bool, error) {
 	visible := make(map[string]bool, len(namespaces))
 	everywhere := a.user == nil
 	if !everywhere {
 		var err error
-		if everywhere, err = a.guard.reviews.allowed(ctx, a.user, right{verb: "list"}); err != nil {
+		if everywhere, err = a.guard.reviews.allowed(ctx, a.user, right{verb: listVerb}); err != nil {
 			return nil, err
 		}
 	}
-	for _, namespace := range namespaces {
-		if _, known := visible[namespace]; known {
-			continue
-		}
-		visible[namespace] = everywhere
+	var (
+		mu  sync.Mutex
+		ask errgroup.Group
+	)
+	ask.SetLimit(visibleAtOnce)
+	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(namespaces))) {
 		if everywhere {
+			visible[namespace] = true
 			continue
 		}
-		yes, err := a.guard.reviews.allowed(ctx, a.user, right{verb: "list", namespace: namespace})
-		if err != nil {
-			return nil, err
-		}
-		visible[namespace] = yes
+		ask.Go(func() error {
+			yes, err := a.guard.reviews.allowed(ctx, a.user, right{verb: listVerb, namespace: namespace})
+			mu.Lock()
+			defer mu.Unlock()
+			visible[namespace] = yes
+			return err
+		})
 	}
-	return visible, nil
+	return visible, ask.Wait()
 }
 
 // Wrap returns next behind the Guard.
@@ -126,10 +184,10 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 		return
 	}
 	if err := g.origins.Check(r); err != nil {
-		refuseForeign(w) // some other site's page, in the browser of somebody who may
+		g.refuseForeign(w) // some other site's page, in the browser of somebody who may
 		return
 	}
-	a := &Access{Stream: t.stream, guard: g, url: r.URL.EscapedPath()}
+	a := &Access{Stream: t.stream, Arrived: time.Now(), guard: g, source: limit.SourceOf(r.RemoteAddr), url: r.URL.EscapedPath()}
 	ctx := context.WithValue(r.Context(), accessKey{}, a)
 	if t.action == public || g.reviews == nil && t.action != ticket {
 		next.ServeHTTP(w, r.WithContext(ctx))
@@ -157,15 +215,15 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 func (g *Guard) identify(w http.ResponseWriter, r *http.Request, a *Access) bool {
 	var err error
 	if a.credential, err = g.credential(r, a.Stream); err != nil {
-		refuseUnauthenticated(w, err.Error(), !errors.Is(err, noCredential))
+		g.refuseUnauthenticated(w, err.Error(), !errors.Is(err, noCredential))
 		return false
 	}
 	a.user, err = a.credential.user(r.Context())
 	switch {
 	case errors.Is(err, errUnauthenticated):
-		refuseUnauthenticated(w, "the API server does not know these credentials, or not any more", true)
+		g.refuseUnauthenticated(w, "the API server does not know these credentials, or not any more", true)
 	case err != nil:
-		g.refuseOutage(w, err)
+		g.refuseError(w, err)
 	}
 	if t, ok := a.credential.(token); ok {
 		t.known = true
@@ -180,18 +238,18 @@ func (g *Guard) may(w http.ResponseWriter, r *http.Request, a *Access, t target)
 		return true // what is not to be seen is left out
 	}
 	if t.action == control && a.scoped() {
-		refuseScope(w)
+		g.refuseScope(w)
 		return false
 	}
 	want := t.right()
 	yes, err := g.reviews.allowed(r.Context(), a.user, want)
 	switch {
 	case err != nil:
-		g.refuseOutage(w, err)
+		g.refuseError(w, err)
 		return false
 	case !yes:
 		klog.V(2).InfoS("Viewer refused", "user", a.user.Username, "remote", r.RemoteAddr, "verb", want.verb, "path", a.url)
-		refuseForbidden(w, a.user.Username, want)
+		g.refuseForbidden(w, a.user.Username, want)
 	}
 	return yes
 }
@@ -202,10 +260,19 @@ func (a *Access) scoped() bool {
 	return ok && !s.Control
 }
 
-// refuseOutage answers that the API server cannot be asked, and says in the log why.
-func (g *Guard) refuseOutage(w http.ResponseWriter, err error) {
-	g.outages.Do(func() { klog.ErrorS(err, "The API server cannot be asked about viewers") })
-	refuseBusy(w)
+// refuseError answers that the API server cannot be asked, or not by this caller, or not now.
+func (g *Guard) refuseError(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, limit.ErrShare):
+		g.refuseRate(w, "too many credentials or rules that are new at once from you", retryAfter)
+	case errors.Is(err, limit.ErrFull):
+		g.cfg.Refused(Crowd)
+		refuseBusy(w, "too many new viewers at once")
+	default:
+		g.outages.Do(func() { klog.ErrorS(err, "The API server cannot be asked about viewers") })
+		g.cfg.Refused(Outage)
+		refuseBusy(w, "the API server cannot be asked who you are and what you may do; cloudcore's log says why")
+	}
 }
 
 // SetCookie lets the page that w is answered with do as its caller, for this stream. Who came by a certificate or cookie needs none.

@@ -54,8 +54,12 @@ func NewLog[T any](name string, cfg Config) *fanout.Log[T] {
 	return &fanout.Log[T]{
 		MaxBytes: cfg.MaxBytes,
 		MaxLag:   cfg.MaxLag,
+		Room:     cfg.Memory.Free,
 		OnSkip:   skips.Inc,
-		OnSize:   func(delta int) { buffered.Add(float64(delta)) },
+		OnSize: func(delta int) {
+			buffered.Add(float64(delta))
+			cfg.Memory.Add(delta)
+		},
 	}
 }
 
@@ -132,7 +136,7 @@ func (b *headBuffer) Write(p []byte) (int, error) {
 
 func (s *ByteStream) stream(ctx context.Context, conn net.Conn, head []byte, chunked bool) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })()
-	written := s.Config.Metrics.Bytes.WithLabelValues(s.Name)
+	meter := s.Config.Metrics.Meter(s.Name)
 	write := func(b ...[]byte) error {
 		for buffers := net.Buffers(b); len(buffers) > 0; {
 			_ = conn.SetWriteDeadline(time.Now().Add(s.Config.WriteTimeout))
@@ -140,7 +144,7 @@ func (s *ByteStream) stream(ctx context.Context, conn net.Conn, head []byte, chu
 				return ctx.Err()
 			}
 			n, err := buffers.WriteTo(conn)
-			written.Add(float64(n))
+			meter.Wrote(int(n))
 			if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
 				return err // one who takes some of it is slow, not stuck
 			}
@@ -150,7 +154,7 @@ func (s *ByteStream) stream(ctx context.Context, conn net.Conn, head []byte, chu
 	if err := write(head); err != nil {
 		return err
 	}
-	cursor := s.Log.Cursor()
+	cursor, first := s.Log.Cursor(), FirstPicture(ctx)
 	var batch []Chunk
 	var pieces [][]byte
 	for {
@@ -182,6 +186,11 @@ func (s *ByteStream) stream(ctx context.Context, conn net.Conn, head []byte, chu
 		clear(batch) // holds nothing while it waits
 		if err := write(pieces...); err != nil {
 			return err
+		}
+		meter.Delivered(cursor.Last())
+		if first != nil {
+			first()
+			first = nil
 		}
 	}
 }

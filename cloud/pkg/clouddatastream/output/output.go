@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kubeedge/datastream/cloud/pkg/limit"
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
@@ -74,6 +75,10 @@ type Config struct {
 	MaxLag time.Duration
 	// WriteTimeout is how long one write to a viewer may be stuck before it is closed.
 	WriteTimeout time.Duration
+	// Memory is that of all streams; an output keeps no more than is free of it. Nil: no bound.
+	Memory *limit.Memory
+	// CheckOrigin says whether the page that a WebSocket comes from may have it. Nil: if it is of the same origin.
+	CheckOrigin func(*http.Request) bool
 	// Metrics counts what viewers get; shared by all outputs.
 	Metrics *Metrics
 }

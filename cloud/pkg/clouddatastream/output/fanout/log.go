@@ -21,10 +21,12 @@ const (
 )
 
 // Log is a bounded sequence of chunks of type T. It keeps what a new reader needs (from the newest
-// random access point on) and what a reader may be behind (MaxLag), within MaxBytes.
+// random access point on) and what a reader may be behind (MaxLag), within MaxBytes and Room.
 type Log[T any] struct {
 	// MaxBytes bounds the sum of the sizes that Append was given.
 	MaxBytes int
+	// Room says, if it is set, how many bytes may be kept now; MaxBytes bounds it. It must not block.
+	Room func() int
 	// MaxLag is how far a reader may be behind before it jumps to the newest random access point.
 	MaxLag time.Duration
 	// HeaderOnce: a reader gets the header of the run that it begins in, and none of later runs.
@@ -94,14 +96,17 @@ func (l *Log[T]) Append(item T, size int, randomAccess bool, now time.Time) {
 	}
 }
 
-// evict drops what no reader can want: whatever is over MaxBytes, and what lies before the newest random access
+// evict drops what no reader can want: whatever is over the bounds, and what lies before the newest random access
 // point and is older than MaxLag, since a reader there would jump.
 func (l *Log[T]) evict(now time.Time) {
-	n := 0
+	n, most := 0, l.MaxBytes
+	if l.Room != nil {
+		most = min(most, l.Room())
+	}
 	for ; n < len(l.entries)-1; n++ {
 		e := &l.entries[n]
 		late := l.found && l.first+uint64(n) < l.random && now.Sub(e.at) > l.MaxLag
-		if l.bytes <= l.MaxBytes && !late {
+		if l.bytes <= most && !late {
 			break
 		}
 		l.bytes -= e.size
@@ -136,6 +141,10 @@ type Cursor[T any] struct {
 	next   uint64
 	synced bool // next is a place where decoding goes on
 	head   *header[T]
+
+	present bool      // the reader has had all that there was before it came
+	chunks  int       // in the last batch
+	since   time.Time // when the first one of them was appended
 }
 
 // Poll appends to dst what comes next, in order, and returns it. Where there is nothing yet it returns an
@@ -143,6 +152,7 @@ type Cursor[T any] struct {
 func (c *Cursor[T]) Poll(dst []T) (batch []T, wake <-chan struct{}, err error) {
 	l := c.log
 	l.mu.Lock()
+	c.chunks = 0
 	skipped := c.seek()
 	if c.synced {
 		dst = c.collect(dst)
@@ -156,12 +166,22 @@ func (c *Cursor[T]) Poll(dst []T) (batch []T, wake <-chan struct{}, err error) {
 			l.wake = make(chan struct{})
 		}
 		wake = l.wake
+		c.present = true
 	}
 	l.mu.Unlock()
 	if skipped && l.OnSkip != nil {
 		l.OnSkip()
 	}
 	return dst, wake, err
+}
+
+// Last says how many chunks the last batch has, headers apart, and when the first of them was appended. The time is zero
+// while the reader gets what was there before it came.
+func (c *Cursor[T]) Last() (chunks int, since time.Time) {
+	if !c.present {
+		return c.chunks, time.Time{}
+	}
+	return c.chunks, c.since
 }
 
 // seek puts the cursor where its reader can go on, and says whether that left something out.
@@ -199,8 +219,12 @@ func (c *Cursor[T]) collect(dst []T) []T {
 			}
 			c.head = e.head
 		}
+		if c.chunks == 0 {
+			c.since = e.at
+		}
 		dst = append(dst, e.item)
 		size += e.size
+		c.chunks++
 		c.next++
 	}
 	return dst

@@ -364,3 +364,51 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// Last tells of each batch, and gives no time for what was there before the reader.
+func TestLast(t *testing.T) {
+	l := &Log[string]{MaxBytes: 1000, MaxLag: time.Hour}
+	l.Begin("header", 6)
+	add(l, "Abc", 0)
+	c := l.Cursor()
+	check := func(what string, batch, chunks int, since time.Time) {
+		t.Helper()
+		got, _, err := c.Poll(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, at := c.Last(); len(got) != batch || n != chunks || !at.Equal(since) {
+			t.Errorf("%s: a batch of %d, %d chunks since %v, want %d, %d, %v", what, len(got), n, at, batch, chunks, since)
+		}
+	}
+	check("what was there", 4, 3, time.Time{})
+	add(l, "d", 3)
+	check("still behind", 1, 1, time.Time{})
+	if got, wake, _ := c.Poll(nil); len(got) != 0 || wake == nil {
+		t.Fatal("there is more")
+	}
+	add(l, "ef", 4)
+	check("new chunks", 2, 2, at(4))
+}
+
+// What all logs may keep together can be less than what one may.
+func TestRoom(t *testing.T) {
+	room, kept := 1000, 0
+	log := &Log[int]{MaxBytes: 500, MaxLag: time.Hour, Room: func() int { return room }, OnSize: func(delta int) { kept += delta }}
+	for i := range 20 {
+		log.Append(i, 100, i == 0, time.Unix(int64(i), 0))
+	}
+	if kept != 500 {
+		t.Errorf("%d bytes are kept, want 500", kept)
+	}
+	room = 250
+	log.Append(20, 100, false, time.Unix(20, 0))
+	if kept != 200 {
+		t.Errorf("%d bytes are kept, want 200", kept)
+	}
+	room = 0
+	log.Append(21, 100, false, time.Unix(21, 0))
+	if kept != 100 {
+		t.Errorf("%d bytes are kept, want the newest", kept)
+	}
+}

@@ -109,12 +109,13 @@ func (r *run) write(u *media.AccessUnit) error {
 	if r.muxer == nil {
 		return nil
 	}
+	received := time.Now()
 	fragment, err := r.muxer.Fragment(u)
 	if err != nil || fragment == nil {
 		return err
 	}
 	chunk := output.NewChunk(fragment)
-	r.log.Append(chunk, chunk.Size(), u.RandomAccess && u.Track == r.muxer.Lead(), time.Now())
+	r.log.Append(chunk, chunk.Size(), u.RandomAccess && u.Track == r.muxer.Lead(), received)
 	return nil
 }
 

@@ -118,16 +118,17 @@ func (o *Output) Write(u *media.AccessUnit) error {
 	if o.muxer == nil {
 		return nil
 	}
+	received := time.Now()
 	o.broken = o.broken || u.Discontinuity
 	fragment, err := o.muxer.Fragment(u)
 	if err != nil || fragment == nil {
 		return err
 	}
 	var unit item
-	now, leads := time.Now(), u.Track == o.lead.ID
+	leads := u.Track == o.lead.ID
 	if leads {
 		pts := o.lead.Duration(u.PTS)
-		o.newest.Store(&moment{pts, u.Capture, now})
+		o.newest.Store(&moment{pts, u.Capture, received})
 		if err := o.mark(&unit, pts); err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ func (o *Output) Write(u *media.AccessUnit) error {
 	if err := unit.add(websocket.BinaryMessage, fragment); err != nil {
 		return err
 	}
-	o.log.Append(unit, unit.size, leads && u.RandomAccess, now)
+	o.log.Append(unit, unit.size, leads && u.RandomAccess, received)
 	return nil
 }
 
@@ -159,14 +160,14 @@ func (o *Output) Close() { o.log.Close() }
 // of those that it offered is chosen (RFC 6455, 4.1).
 const subprotocol = "mse.datastream.kubeedge.io"
 
-// ServeHTTP implements output.Viewable. The request has to be a WebSocket handshake from a page of the same origin, or
+// ServeHTTP implements output.Viewable. The request has to be a WebSocket handshake from a page that may have one, or
 // from a client that is not a browser and sends no Origin.
 func (o *Output) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	upgrader := websocket.Upgrader{HandshakeTimeout: o.cfg.WriteTimeout, Subprotocols: []string{subprotocol}}
+	upgrader := websocket.Upgrader{HandshakeTimeout: o.cfg.WriteTimeout, Subprotocols: []string{subprotocol}, CheckOrigin: o.cfg.CheckOrigin}
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		klog.V(2).InfoS("WebSocket handshake failed", "stream", o.stream.Key(), "remote", r.RemoteAddr, "err", err)
 		return
 	}
-	newViewer(o, conn).run()
+	newViewer(o, conn, output.FirstPicture(r.Context())).run()
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/fanout"
 )
 
@@ -37,18 +37,20 @@ const (
 // viewer is one WebSocket. Its messages are written by the goroutine of run; only the answers to a client's ping and
 // close messages are written by the reader, as gorilla/websocket allows.
 type viewer struct {
-	out     *Output
-	conn    *websocket.Conn
-	written prometheus.Counter
-	last    time.Time // of the last write
-	synced  *moment   // what the last sync message said
+	out    *Output
+	conn   *websocket.Conn
+	meter  output.Meter
+	first  func()    // to be called with the first picture; nil when there is nobody to tell
+	last   time.Time // of the last write
+	synced *moment   // what the last sync message said
 }
 
-func newViewer(out *Output, conn *websocket.Conn) *viewer {
+func newViewer(out *Output, conn *websocket.Conn, first func()) *viewer {
 	return &viewer{
-		out:     out,
-		conn:    conn,
-		written: out.cfg.Metrics.Bytes.WithLabelValues(Name),
+		out:   out,
+		conn:  conn,
+		first: first,
+		meter: out.cfg.Metrics.Meter(Name),
 	}
 }
 
@@ -111,6 +113,7 @@ func (v *viewer) stream(gone <-chan struct{}) error {
 			if err := v.write(batch); err != nil {
 				return err
 			}
+			v.meter.Delivered(cursor.Last())
 			if written++; written < maxWrites {
 				continue // mostly to find that there is nothing more, which is cheaper than to select twice
 			}
@@ -146,9 +149,13 @@ func (v *viewer) write(items []item) error {
 				return err
 			}
 		}
-		v.written.Add(float64(i.size))
+		v.meter.Wrote(i.size)
 	}
 	clear(items)
+	if v.first != nil {
+		v.first()
+		v.first = nil
+	}
 	return nil
 }
 
@@ -159,7 +166,7 @@ func (v *viewer) writeText(message any) error {
 		return err
 	}
 	_ = v.conn.SetWriteDeadline(v.deadline())
-	v.written.Add(float64(len(data)))
+	v.meter.Wrote(len(data))
 	return v.conn.WriteMessage(websocket.TextMessage, data)
 }
 

@@ -12,9 +12,9 @@ import (
 //go:embed index.html assets
 var files embed.FS
 
-// ContentSecurityPolicy is what the page needs and no more. Media and snapshots are blobs.
+// ContentSecurityPolicy is what the page needs and no more. Media and snapshots are blobs. Whoever serves it adds frame-ancestors.
 const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; " +
-	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
 
 // Page returns the HTML page, for the URL of any stream. It finds all else from its own URL, and its
 // files under /assets/.

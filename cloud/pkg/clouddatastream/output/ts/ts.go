@@ -41,13 +41,13 @@ func (o *Output) Open(tracks []media.Track) error { return o.writer.setTracks(tr
 
 // Write implements output.Output.
 func (o *Output) Write(u *media.AccessUnit) error {
-	start := o.writer.isRandomAccess(u)
+	received, start := time.Now(), o.writer.isRandomAccess(u)
 	packets, err := o.writer.write(u)
 	if err != nil || packets == nil {
 		return err
 	}
 	chunk := output.NewChunk(packets)
-	o.Log.Append(chunk, chunk.Size(), start, time.Now())
+	o.Log.Append(chunk, chunk.Size(), start, received)
 	return nil
 }
 

@@ -1,7 +1,8 @@
 // Copyright The KubeEdge Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package access
+// Package apiserver runs a real etcd and kube-apiserver for tests.
+package apiserver
 
 import (
 	"context"
@@ -25,19 +26,20 @@ import (
 // bin is where "make e2e" and "make local-up" put the control plane.
 const bin = "../../_output/bin"
 
-// cloudCore is the name of the service account under which cloudcore runs in a cluster; the manifests bind it.
-const cloudCore = "system:serviceaccount:kubeedge:cloudcore"
+// CloudCore is the name of the service account under which cloudcore runs in a cluster; the manifests bind it.
+const CloudCore = "system:serviceaccount:kubeedge:cloudcore"
 
-// apiServer is an etcd and a kube-apiserver.
-type apiServer struct {
+// Server is an etcd and a kube-apiserver with RBAC. Its folder holds ca.crt, server.crt, server.key and accounts.key, which signs service
+// accounts' tokens.
+type Server struct {
 	dir     string
 	address string
-	ca      *pki.Authority
+	CA      *pki.Authority // has signed its certificate, and knows users by theirs
 	exited  chan error
 }
 
-// findControlPlane returns etcd and kube-apiserver, of _output/bin or PATH.
-func findControlPlane() (etcd, server string, err error) {
+// Find returns etcd and kube-apiserver, of _output/bin as seen from a package below tests, or of PATH.
+func Find() (etcd, server string, err error) {
 	find := func(name string) string {
 		file, err := filepath.Abs(filepath.Join(bin, name))
 		if _, missing := os.Stat(file); err == nil && missing == nil {
@@ -54,21 +56,21 @@ func findControlPlane() (etcd, server string, err error) {
 	return etcd, server, nil
 }
 
-// startAPIServer starts both; they end with ctx, and stop waits for that.
-func startAPIServer(ctx context.Context, dir, etcd, server string) (a *apiServer, stop func(), err error) {
-	a = &apiServer{dir: dir, exited: make(chan error, 2)}
-	if a.ca, err = pki.NewAuthority("access"); err != nil {
+// Start starts both in an existing folder; they end with ctx, and stop waits for that.
+func Start(ctx context.Context, dir, etcd, server string) (a *Server, stop func(), err error) {
+	a = &Server{dir: dir, exited: make(chan error, 2)}
+	if a.CA, err = pki.NewAuthority("apiserver"); err != nil {
 		return nil, nil, err
 	}
-	if err := os.WriteFile(a.file("ca.crt"), a.ca.PEM(), 0o600); err != nil {
+	if err := os.WriteFile(a.File("ca.crt"), a.CA.PEM(), 0o600); err != nil {
 		return nil, nil, err
 	}
 	for name, template := range map[string]*x509.Certificate{
 		"server": pki.Server("kube-apiserver"), "accounts": {Subject: pkix.Name{CommonName: "accounts"}},
 	} {
-		pair, err := a.ca.Issue(template)
+		pair, err := a.CA.Issue(template)
 		if err == nil {
-			err = pair.Write(a.file(name+".crt"), a.file(name+".key"))
+			err = pair.Write(a.File(name+".crt"), a.File(name+".key"))
 		}
 		if err != nil {
 			return nil, nil, err
@@ -87,12 +89,12 @@ func startAPIServer(ctx context.Context, dir, etcd, server string) (a *apiServer
 		}
 	}
 	for _, command := range [][]string{
-		{etcd, "--data-dir=" + a.file("etcd"), "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		{etcd, "--data-dir=" + a.File("etcd"), "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer, "--log-level=warn"},
 		{server, "--etcd-servers=" + client, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + dir,
-			"--tls-cert-file=" + a.file("server.crt"), "--tls-private-key-file=" + a.file("server.key"), "--client-ca-file=" + a.file("ca.crt"),
-			"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--service-account-key-file=" + a.file("accounts.key"),
-			"--service-account-signing-key-file=" + a.file("accounts.key"), "--service-cluster-ip-range=10.254.0.0/24",
+			"--tls-cert-file=" + a.File("server.crt"), "--tls-private-key-file=" + a.File("server.key"), "--client-ca-file=" + a.File("ca.crt"),
+			"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--service-account-key-file=" + a.File("accounts.key"),
+			"--service-account-signing-key-file=" + a.File("accounts.key"), "--service-cluster-ip-range=10.254.0.0/24",
 			"--authorization-mode=RBAC", "--endpoint-reconciler-type=none"},
 	} {
 		if err := a.run(ctx, command); err != nil {
@@ -108,10 +110,14 @@ func startAPIServer(ctx context.Context, dir, etcd, server string) (a *apiServer
 	return a, stop, nil
 }
 
-func (a *apiServer) file(name string) string { return filepath.Join(a.dir, name) }
+// Address is the host and port of kube-apiserver.
+func (a *Server) Address() string { return a.address }
 
-func (a *apiServer) run(ctx context.Context, command []string) error {
-	log, err := os.Create(a.file(filepath.Base(command[0]) + ".log"))
+// File is the path of a file in the server's folder.
+func (a *Server) File(name string) string { return filepath.Join(a.dir, name) }
+
+func (a *Server) run(ctx context.Context, command []string) error {
+	log, err := os.Create(a.File(filepath.Base(command[0]) + ".log"))
 	if err != nil {
 		return err
 	}
@@ -130,10 +136,10 @@ func (a *apiServer) run(ctx context.Context, command []string) error {
 }
 
 // ready returns when the API server and its built-in roles are there.
-func (a *apiServer) ready(ctx context.Context) error {
+func (a *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	config, err := a.config("admin", "system:masters")
+	config, err := a.Config("admin", "system:masters")
 	if err != nil {
 		return err
 	}
@@ -154,16 +160,16 @@ func (a *apiServer) ready(ctx context.Context) error {
 	}
 }
 
-// config is how a user reaches the API server, by certificate.
-func (a *apiServer) config(name, group string) (*rest.Config, error) {
-	pair, err := a.ca.Issue(pki.Client(name, group))
+// Config is how a user reaches the API server, by certificate.
+func (a *Server) Config(name, group string) (*rest.Config, error) {
+	pair, err := a.CA.Issue(pki.Client(name, group))
 	if err != nil {
 		return nil, err
 	}
 	certificate, key := pair.PEM()
 	return &rest.Config{
 		Host: "https://" + a.address, QPS: 100, Burst: 200,
-		TLSClientConfig: rest.TLSClientConfig{CAData: a.ca.PEM(), CertData: certificate, KeyData: key},
+		TLSClientConfig: rest.TLSClientConfig{CAData: a.CA.PEM(), CertData: certificate, KeyData: key},
 	}, nil
 }
 
