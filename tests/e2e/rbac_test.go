@@ -39,6 +39,12 @@ func TestRBAC(t *testing.T) {
 		{true, "patch", "", "events", "", "", ""},
 		{true, "watch", "", "secrets", "", "kubeedge", "casecret"},
 		{true, "watch", "", "secrets", "", "kubeedge", "cloudcoresecret"},
+		{true, "create", "authentication.k8s.io", "tokenreviews", "", "", ""},
+		{true, "create", "authorization.k8s.io", "subjectaccessreviews", "", "", ""},
+		{true, "list", "", "secrets", "", "default", "camera"}, // KubeEdge's own grant
+		{true, "watch", "", "secrets", "", "default", "camera"},
+		{true, "list", "", "nodes", "", "", ""},
+		{true, "watch", "", "nodes", "", "", ""},
 
 		{false, "*", "*", "*", "", "", ""},
 		{false, "create", group, "streamrules", "", "", ""},
@@ -57,6 +63,8 @@ func TestRBAC(t *testing.T) {
 		{false, "create", "rbac.authorization.k8s.io", "clusterrolebindings", "", "", ""},
 		{false, "escalate", "rbac.authorization.k8s.io", "clusterroles", "", "", ""},
 		{false, "impersonate", "", "users", "", "", ""},
+		{false, "get", group, "streamrules", "stream", "", ""}, // cloudcore asks about viewers, it is none
+		{false, "update", group, "streamrules", "control", "", ""},
 	} {
 		name := tc.verb + " " + tc.kind
 		if tc.subresource != "" {

@@ -47,7 +47,7 @@ func TestBadRequests(t *testing.T) {
 		{"no action", "POST", stream, `{}`, 400, "", "want start"},
 		{"no JSON", "POST", stream, `start`, 400, "", "action"},
 		{"unknown field", "POST", stream, `{"action":"start","speed":2}`, 400, "", "speed"},
-		{"large body", "POST", stream, `{"action":"` + strings.Repeat("x", 1<<20) + `"}`, 400, "", ""},
+		{"large body", "POST", stream, `{"action":"` + strings.Repeat("x", 1<<20) + `"}`, 413, "", ""},
 		{"mse without upgrade", "GET", stream + "?format=mse", "", 426, "", "WebSocket"},
 		{"method", "DELETE", stream, "", 405, "", ""},
 		{"no such URL", "GET", base + "/nowhere", "", 404, "", ""},

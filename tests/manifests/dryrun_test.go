@@ -22,7 +22,7 @@ import (
 )
 
 func TestKustomize(t *testing.T) {
-	for _, overlay := range []string{"base", "nodeport"} {
+	for _, overlay := range []string{"base", "nodeport", "monitoring"} {
 		t.Run(overlay, func(t *testing.T) {
 			dryRun(t, kustomize(t, overlay))
 		})

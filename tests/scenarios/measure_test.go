@@ -244,7 +244,7 @@ func gather(reg *prometheus.Registry, name string) map[string]float64 {
 			if l := m.GetLabel(); len(l) > 0 {
 				label = l[0].GetValue()
 			}
-			out[label] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			out[label] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
 	return out

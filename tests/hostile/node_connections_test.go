@@ -1,0 +1,194 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package hostile
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kubeedge/datastream/tests/pki"
+)
+
+// crowd is many connections of an attacker that are held open.
+type crowd struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (c *crowd) add(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn)
+}
+
+func (c *crowd) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+}
+
+// gather has n connections made, 50 at a time, and keeps those that are.
+func gather(n int, dial func() (net.Conn, error)) *crowd {
+	c := new(crowd)
+	var all sync.WaitGroup
+	room := make(chan struct{}, 50)
+	for range n {
+		room <- struct{}{}
+		all.Go(func() {
+			defer func() { <-room }()
+			if conn, err := dial(); err == nil {
+				c.add(conn)
+			}
+		})
+	}
+	all.Wait()
+	return c
+}
+
+// files is how many of want connections this process, which has both of their ends, can have.
+func files(t *testing.T, want int) int {
+	t.Helper()
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if most := (int(min(limit.Cur, 1<<20)) - 500) / 2; want > most {
+		t.Logf("%d connections instead of %d: RLIMIT_NOFILE is %d", most, want, limit.Cur)
+		return most
+	}
+	return want
+}
+
+// Connections that lead to nothing cost others nothing: frames go on, and a node that comes meanwhile gets its tunnel.
+func TestIdleConnections(t *testing.T) {
+	r := newRig(t, nil)
+	e := newEvil(r)
+	const late = "late-2"
+	r.assign(late, "late")
+	lateCert := r.issue(pki.Node(late))
+	before := heap()
+	n := files(t, count(1000, 10_000))
+
+	clientHello := recordClientHello(t)
+	dial := func(said []byte) func() (net.Conn, error) {
+		return func() (net.Conn, error) {
+			conn, err := connect(t.Context(), r.tunnels)
+			if err == nil {
+				_, err = conn.Write(said)
+			}
+			return conn, err
+		}
+	}
+	for name, attack := range map[string]struct {
+		n    int
+		dial func() (net.Conn, error)
+		drip []byte // said on each connection now and then
+	}{
+		"half open":                      {n, dial(nil), nil},
+		"half a ClientHello":             {n / 4, dial(clientHello[:len(clientHello)/2]), nil},
+		"a ClientHello of 16 MiB":        {n / 4, dial([]byte{22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff}), make([]byte, 1000)},
+		"a ClientHello, byte by byte":    {n / 4, dial(clientHello[:6]), []byte{0}},
+		"a ClientHello and nothing else": {n / 4, dial(clientHello), nil},
+		"no TLS":                         {n / 4, dial([]byte("GET / HTTP/1.1\r\n")), []byte("X: y\r\n")},
+		"headers, slowly": {count(50, 500), func() (net.Conn, error) {
+			conn, err := connect(t.Context(), r.tunnels)
+			if err != nil {
+				return nil, err
+			}
+			c := tls.Client(conn, r.tlsConfig(e.cert))
+			_, err = c.Write([]byte("GET /v1/kubeedge/datastream/x/y/z/a HTTP/1.1\r\n"))
+			return c, err
+		}, []byte("X: y\r\n")},
+	} {
+		r.attack(name, func(t *testing.T) {
+			c := gather(attack.n, attack.dial)
+			defer c.leave()
+			t.Logf("%d of %d connections", len(c.conns), attack.n)
+			for range 3 {
+				for _, conn := range c.conns {
+					_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+					_, _ = conn.Write(attack.drip)
+				}
+			}
+			r.honest.intact(t)
+			// From the same machine as everybody else who means no harm.
+			eventually(t, "the other node's tunnel", func() bool {
+				ws, _, err := r.dialTunnel(nil, keyOf(late, "late"), lateCert)
+				if err == nil {
+					ws.Close()
+				}
+				return err == nil
+			})
+			if after := heap(); after > before+256<<20 {
+				t.Errorf("%d MiB are held, before it were %d", after>>20, before>>20)
+			}
+		})
+	}
+}
+
+// recordClientHello is the first that a TLS client says.
+func recordClientHello(t *testing.T) []byte {
+	t.Helper()
+	client, server := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = tls.Client(client, &tls.Config{ServerName: "localhost", MinVersion: tls.VersionTLS12}).HandshakeContext(context.Background())
+	}()
+	head := make([]byte, 5)
+	_, err := io.ReadFull(server, head)
+	must(t, err)
+	body := make([]byte, int(head[3])<<8|int(head[4]))
+	_, err = io.ReadFull(server, body)
+	must(t, err)
+	client.Close()
+	server.Close()
+	<-done
+	return append(head, body...)
+}
+
+// Headers without end are cut off, and cost no more than they may have.
+func TestHeaderFloods(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	e := newEvil(r)
+	before := heap()
+	r.attack("headers", func(t *testing.T) {
+		var all sync.WaitGroup
+		line := []byte("X-Header: 0123456789abcdef0123456789abcdef0123456789abcdef\r\n")
+		for range count(20, 200) {
+			conn := e.raw(t)
+			all.Go(func() {
+				_, _ = conn.Write([]byte("GET /v1/kubeedge/datastream/x/y/z/a HTTP/1.1\r\nHost: cloud\r\n"))
+				for range 1 << 16 { // 4 MiB
+					if _, err := conn.Write(line); err != nil {
+						return
+					}
+				}
+				t.Error("all headers were taken")
+			})
+		}
+		all.Wait()
+	})
+	r.attack("a body without end", func(t *testing.T) {
+		conn := e.raw(t)
+		_, err := conn.Write([]byte("POST /v1/kubeedge/datastream/" + evilNode + "/revision HTTP/1.1\r\nHost: cloud\r\nContent-Length: 1000000000\r\n\r\n{\"revision\":\""))
+		must(t, err)
+		for range 1 << 16 {
+			if _, err = conn.Write(make([]byte, 1024)); err != nil {
+				return
+			}
+		}
+		t.Error("all of the body was taken")
+	})
+	if after := heap(); after > before+64<<20 {
+		t.Errorf("%d MiB are held, before it were %d", after>>20, before>>20)
+	}
+}

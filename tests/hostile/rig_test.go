@@ -1,0 +1,254 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package hostile
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream"
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/edge/pkg/edgedatastream"
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/tunnel"
+	"github.com/kubeedge/datastream/tests/camera"
+	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/pki"
+)
+
+const (
+	honestNode = "honest-1"
+	namespace  = "default"
+	targetPath = "/camera"
+)
+
+// rig is a cloud with a camera, an edge node and a viewer who mean no harm. All of it is real; only CloudHub and Kubernetes
+// are left out.
+type rig struct {
+	*testing.T
+	cloud            *clouddatastream.Server
+	ca               *pki.Authority
+	dir              string
+	tunnels, viewers string // addresses
+	honest           *witness
+	honestURL        string
+	honestPair       pki.Pair // the node's certificate
+	token            string   // the honest viewer's, if viewers are authenticated
+}
+
+// newRig starts everything and returns when the honest viewer has got a picture. It ends with the test. tune may change
+// the cloud's configuration before it starts, and may be nil.
+func newRig(t *testing.T, tune func(*v1alpha1.CloudDataStream), options ...clouddatastream.Option) *rig {
+	t.Helper()
+	r := &rig{T: t, dir: t.TempDir()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+
+	var err error
+	r.ca, err = pki.NewAuthority("hostile")
+	must(t, err)
+	must(t, os.WriteFile(r.file("ca.crt"), r.ca.PEM(), 0o600))
+	r.issueFiles("cloud", pki.Server("cloud"))
+	r.honestPair = r.issueFiles(honestNode, pki.Node(honestNode))
+	r.revoke()
+
+	cfg := v1alpha1.NewDefaultCloudDataStream()
+	cfg.Enable = true
+	cfg.Stream.Listen = "127.0.0.1:0"
+	cfg.Stream.Authentication = v1alpha1.AuthenticationNone
+	cfg.Stream.MaxLag = harness.Duration(patience) // all of it runs on one busy machine: nobody is to skip for that
+	cfg.Tunnel.CAFile, cfg.Tunnel.CertFile, cfg.Tunnel.KeyFile = r.file("ca.crt"), r.file("cloud.crt"), r.file("cloud.key")
+	cfg.Tunnel.CRLFile = r.file("crl")
+	if tune != nil {
+		tune(cfg)
+	}
+	if cfg.Stream.Authentication != v1alpha1.AuthenticationNone {
+		r.token = tokenOf("honest")
+	}
+	tunnels, viewers := listen(t), listen(t)
+	r.tunnels, r.viewers = tunnels.Addr().String(), viewers.Addr().String()
+	r.cloud = clouddatastream.NewServer(cfg, func(assignment.Report) {}, options...)
+	r.assign(honestNode, "honest")
+	r.cloud.Synced()
+	running.Go(func() {
+		if err := r.cloud.Serve(ctx, tunnels, viewers); err != nil {
+			t.Error(err)
+		}
+	})
+
+	agent := edgedatastream.NewAgent(r.edgeConfig(), edgedatastream.DefaultSources(), edgedatastream.NewMetrics(prometheus.NewRegistry()))
+	running.Go(func() { _ = agent.Run(ctx) })
+	must(t, agent.Apply(assignment.New(honestNode, []assignment.Target{{
+		Namespace: namespace, Rule: "honest", RuleUID: uidOf("honest"), Path: targetPath, Endpoint: "honest", Protocol: "websocket", URL: startCamera(t).URL(),
+	}})))
+
+	r.honestURL = "http://" + r.viewers + "/node/" + honestNode + "/honest" + targetPath
+	r.honest = newWitness(t)
+	r.honest.token = r.token
+	running.Go(func() { r.honest.watch(ctx, r.honestURL+"?format=mp4") })
+	r.honest.more(1)
+	return r
+}
+
+func (r *rig) file(name string) string { return filepath.Join(r.dir, name) }
+
+// issueFiles puts a new certificate into the files of that name.
+func (r *rig) issueFiles(name string, template *x509.Certificate) pki.Pair {
+	r.Helper()
+	pair, err := r.ca.Issue(template)
+	must(r.T, err)
+	must(r.T, pair.Write(r.file(name+".crt"), r.file(name+".key")))
+	return pair
+}
+
+// revoke takes these certificates back, and no others.
+func (r *rig) revoke(pairs ...pki.Pair) {
+	r.Helper()
+	list, err := r.ca.Revoke(pairs...)
+	must(r.T, err)
+	must(r.T, os.WriteFile(r.file("crl"), list, 0o600))
+}
+
+// issue returns a certificate of the cloud's CA.
+func (r *rig) issue(template *x509.Certificate) tls.Certificate {
+	r.Helper()
+	return issue(r.T, r.ca, template)
+}
+
+func issue(t *testing.T, ca *pki.Authority, template *x509.Certificate) tls.Certificate {
+	t.Helper()
+	pair, err := ca.Issue(template)
+	must(t, err)
+	cert, err := tls.X509KeyPair(pair.PEM())
+	must(t, err)
+	return cert
+}
+
+// assign gives a node targets, one of each rule.
+func (r *rig) assign(node string, rules ...string) {
+	d := assignment.NodeDirectory{Node: node, Revision: "1"}
+	for _, rule := range rules {
+		d.Entries = append(d.Entries, assignment.Entry{Namespace: namespace, Rule: rule, RuleUID: uidOf(rule), Path: targetPath})
+	}
+	r.cloud.Apply(d)
+}
+
+func uidOf(rule string) string { return "uid-" + rule }
+
+func keyOf(node, rule string) tunnel.StreamKey {
+	return tunnel.StreamKey{Node: node, Namespace: namespace, Rule: rule, Path: targetPath}
+}
+
+// edgeConfig is that of the honest node. It drops nothing for being late, as in newRig.
+func (r *rig) edgeConfig() *v1alpha1.EdgeDataStream {
+	cfg := v1alpha1.NewDefaultEdgeDataStream()
+	cfg.Enable, cfg.NodeName, cfg.Server, cfg.StoreFile = true, honestNode, "wss://"+r.tunnels, r.file("assignment.json")
+	cfg.CAFile, cfg.CertFile, cfg.KeyFile = r.file("ca.crt"), r.file(honestNode+".crt"), r.file(honestNode+".key")
+	cfg.Queue.Age, cfg.Congestion.Enable = harness.Duration(patience), false
+	cfg.Source.StallTimeout = harness.Duration(patience)
+	return cfg
+}
+
+// startCamera starts a small camera whose frames are numbered.
+func startCamera(t *testing.T) *camera.Camera {
+	t.Helper()
+	clip, err := camera.Traffic{BitRate: 400_000, FrameRate: frameRate, GOP: frameRate, KeyFactor: 8}.Clip()
+	must(t, err)
+	c, err := camera.Start(camera.Config{Clip: clip})
+	must(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	return l
+}
+
+// attack runs f as a subtest, and fails it unless the honest viewer got every frame meanwhile and goes on to get some.
+func (r *rig) attack(name string, f func(t *testing.T)) {
+	r.Helper()
+	r.Run(name, func(t *testing.T) {
+		f(t)
+		r.honest.intact(t)
+	})
+}
+
+// state is what the cloud says of a stream.
+func (r *rig) state(t *testing.T, node, rule string) output.Status {
+	t.Helper()
+	var s output.Status
+	must(t, json.Unmarshal(r.get(t, "/node/"+node+"/"+rule+targetPath+"?format=state"), &s))
+	return s
+}
+
+// get asks the viewers' port.
+func (r *rig) get(t *testing.T, path string) []byte {
+	t.Helper()
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.viewers+path, nil)
+	must(t, err)
+	sign(req, r.token)
+	resp, err := client.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %s", path, resp.Status, body)
+	}
+	return body
+}
+
+// metric is the value of the cloud's metric with that name and, if it has any, exactly these labels; 0 if it is not there.
+func (r *rig) metric(t *testing.T, series string) float64 {
+	t.Helper()
+	for line := range strings.Lines(string(r.get(t, "/metrics"))) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
+			v, err := strconv.ParseFloat(value, 64)
+			must(t, err)
+			return v
+		}
+	}
+	return 0
+}
+
+// eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

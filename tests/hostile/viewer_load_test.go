@@ -1,0 +1,193 @@
+// Copyright The KubeEdge Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package hostile
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+)
+
+// Viewers who connect, ask and read as nobody should.
+func TestHostileViewers(t *testing.T) {
+	r := newRig(t, func(c *v1alpha1.CloudDataStream) { c.Stream.WriteTimeout.Duration = 2 * time.Second })
+	r.assign(decoyNode, decoyRule)
+	honestMayStillCome := func(t *testing.T) {
+		t.Helper()
+		if got := string(r.get(t, "/healthz")); got != "ok\n" {
+			t.Errorf("/healthz is %q", got)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.honestURL+"?format=ts", nil)
+		must(t, err)
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		must(t, err)
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, 188*10)); err != nil {
+			t.Errorf("who comes now gets no picture: %v", err)
+		}
+	}
+
+	// From the honest viewer's own address, which is the worst.
+	for name, words := range map[string]string{
+		"half open":        "",
+		"half a request":   "GET " + honestPath + " HTTP/1.1\r\nHost: localhost\r\nX-",
+		"half a body":      "POST " + decoyPath + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+		"a TLS handshake":  "\x16\x03\x01\x02\x00\x01\x00",
+		"kept alive, idle": "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+	} {
+		r.raid(name, func(t *testing.T) {
+			n := files(t, count(500, 10_000))
+			if words != "" {
+				n /= 4
+			}
+			c := gather(n, func() (net.Conn, error) {
+				conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", r.viewers)
+				if err == nil {
+					_, _ = io.WriteString(conn, words)
+				}
+				return conn, err
+			})
+			defer c.leave()
+			t.Logf("%d connections", len(c.conns))
+			for range 3 { // drip
+				for _, conn := range c.conns {
+					_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+					_, _ = conn.Write([]byte("y"))
+				}
+			}
+			honestMayStillCome(t)
+		})
+	}
+	r.raid("never reading", func(t *testing.T) {
+		c := gather(count(100, 500), func() (net.Conn, error) { return r.slowReader(t) })
+		defer c.leave()
+		r.honest.more(2 * frameRate)
+		honestMayStillCome(t)
+	})
+	r.raid("a byte a second", func(t *testing.T) {
+		c := gather(count(100, 500), func() (net.Conn, error) { return r.slowReader(t) })
+		var readers sync.WaitGroup
+		defer readers.Wait()
+		defer c.leave()
+		for _, conn := range c.conns {
+			readers.Go(func() {
+				pace := time.NewTicker(time.Second)
+				defer pace.Stop()
+				for one := make([]byte, 1); ; <-pace.C {
+					if _, err := conn.Read(one); err != nil {
+						return
+					}
+				}
+			})
+		}
+		r.honest.more(count(3, 30) * frameRate)
+		honestMayStillCome(t)
+	})
+	r.raid("coming and going", func(t *testing.T) {
+		pace := time.NewTicker(10 * time.Millisecond)
+		defer pace.Stop()
+		for range count(100, 1000) {
+			<-pace.C
+			c := gather(10, func() (net.Conn, error) { return r.slowReader(t) })
+			c.leave()
+		}
+		eventually(t, "them to be gone", func() bool { return r.state(t, honestNode, "honest").Viewers == 1 })
+	})
+	r.raid("talking", func(t *testing.T) { // a viewer has nothing to say
+		conn, err := r.slowReader(t)
+		must(t, err)
+		defer conn.Close()
+		for range 1 << 10 {
+			if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+		t.Error("64 MiB were listened to")
+	})
+	r.raid("control calls", func(t *testing.T) {
+		const counter = `datastream_viewer_refusals_total{reason="rate"}`
+		refused, before := 0, r.metric(t, counter)
+		for range count(300, 10_000) {
+			resp, body := r.call(t, http.MethodPost, decoyPath, "", `{"action":"start"}`)
+			switch {
+			case resp.StatusCode == http.StatusOK:
+			case resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != "" && strings.Contains(body, `"kind":"Status"`):
+				refused++
+			default:
+				t.Fatalf("%s: %s", resp.Status, body)
+			}
+		}
+		if refused == 0 {
+			t.Error("all are taken")
+		}
+		if counted := r.metric(t, counter) - before; counted != float64(refused) {
+			t.Errorf("%v are counted of %d", counted, refused)
+		}
+	})
+}
+
+// slowReader asks for the honest node's stream, and has the least of buffers. It comes from the attackers' address.
+func (r *rig) slowReader(t *testing.T) (net.Conn, error) {
+	conn, err := connect(t.Context(), r.viewers)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.(*net.TCPConn).SetReadBuffer(1)
+	_, err = fmt.Fprintf(conn, "GET %s?format=mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n", honestPath)
+	return conn, err
+}
+
+// One user, and one node's streams, have so many viewers as they may, and others are not bothered.
+func TestTooManyViewers(t *testing.T) {
+	r := newRig(t, func(c *v1alpha1.CloudDataStream) {
+		c.Limits.ViewersPerUser, c.Limits.ViewersPerNode = 20, 30
+	})
+	r.raid("of one user", func(t *testing.T) {
+		watch := func() int {
+			conn, err := r.slowReader(t)
+			must(t, err)
+			t.Cleanup(func() { conn.Close() })
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			must(t, err)
+			return resp.StatusCode
+		}
+		for i := range 20 {
+			if code := watch(); code != http.StatusOK {
+				t.Fatalf("viewer %d: %d", i, code)
+			}
+		}
+		for range 10 {
+			if code := watch(); code != http.StatusTooManyRequests {
+				t.Fatalf("one more: %d", code)
+			}
+		}
+		// Another address may, as long as the node has room.
+		codes := make(map[int]int)
+		for range 15 {
+			resp, err := http.Get(r.honestURL)
+			must(t, err)
+			t.Cleanup(func() { resp.Body.Close() })
+			codes[resp.StatusCode]++
+			if resp.StatusCode != http.StatusOK && resp.Header.Get("Retry-After") == "" {
+				t.Error("no Retry-After")
+			}
+		}
+		if codes[http.StatusOK] != 9 || codes[http.StatusServiceUnavailable] != 6 {
+			t.Errorf("the answers to others are %v, want 9 viewers and 6 times 503", codes)
+		}
+	})
+	for series, want := range map[string]float64{"user": 10, "node": 6, "stream": 0} {
+		if got := r.metric(t, `datastream_viewer_refusals_total{reason="`+series+`"}`); got != want {
+			t.Errorf("%v refusals are counted for the %s, want %v", got, series, want)
+		}
+	}
+}
