@@ -1,11 +1,26 @@
 #!/usr/bin/env bash
-# Runs every fuzz test of the module for a while. Usage: hack/fuzz.sh 30s
+# Runs every fuzz test of the module for a while, and its committed corpus before that. Usage: hack/fuzz.sh 30s [NAME…]
+# What a fuzzer finds on its way stays in Go's cache, for the next time; what makes it fail is in the package's testdata/fuzz.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 time=${1:-30s}
-grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do
-  for name in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //'); do
-    echo "--- $dir $name"
-    go test "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "$time"
+shift || true
+module=$(go list -m)
+cache=$(go env GOCACHE)/fuzz
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+mapfile -t packages < <(grep -rl --include='*_test.go' --exclude-dir=_output '^func Fuzz' . | xargs -n1 dirname | sort -u)
+for package in "${packages[@]}"; do
+  package=${package#./}
+  mapfile -t names < <(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$package"/*_test.go | sed 's/^func //' | { if [ $# -gt 0 ]; then grep -xF "$(printf '%s\n' "$@")" || true; else cat; fi; })
+  [ ${#names[@]} -gt 0 ] || continue
+  # Built once for all fuzzers of the package.
+  go test -c -fuzz=Fuzz -o "$work/fuzz.test" "./$package"
+  for name in "${names[@]}"; do
+    echo "--- $package $name"
+    # An input that is of interest is not made small for longer than this: that is for those that fail.
+    (cd "$package" && "$work/fuzz.test" -test.run='^$' -test.fuzz="^$name\$" -test.fuzztime="$time" -test.fuzzminimizetime=1s \
+      -test.fuzzcachedir="$cache/$module/$package")
   done
 done

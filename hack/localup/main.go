@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&a.dir, "dir", "_output/local-up", "folder of the cluster")
 	flags.StringVar(&a.bin, "bin", "_output/bin", "folder of the programs")
 	flags.StringVar(&a.kubeEdge, "kubeedge-ldflags", "", "up: build cloudcore and edgecore too, with these flags for the linker")
-	flags.IntVar(&a.ports, "ports", cluster.DefaultPorts, "first of 13 ports; 0 takes any that are free")
+	flags.IntVar(&a.ports, "ports", cluster.DefaultPorts, "first of 17 ports; 0 takes any that are free")
 	flags.BoolVar(&a.keep, "keep", false, "up: keep what the last cluster in this folder knew")
 	flags.BoolVar(&a.samples, "samples", true, "up: apply "+samples)
 	if err := flags.Parse(args[1:]); err != nil {

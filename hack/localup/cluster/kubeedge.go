@@ -190,7 +190,8 @@ func (c *Cluster) startEdgeCore(ctx context.Context, node string) error {
 		values := struct {
 			*Cluster
 			Node, Home, Token string
-		}{c, node, c.path(node), token}
+			Metrics           int
+		}{c, node, c.path(node), token, c.metricsPort(node)}
 		if err := c.writeConfig(node, values); err != nil {
 			return err
 		}
@@ -207,6 +208,13 @@ func (c *Cluster) joined(node string) error {
 		return fmt.Errorf("the node has not joined: %w", err)
 	}
 	return nil
+}
+
+func (c *Cluster) metricsPort(node string) int {
+	if node == Edge1 {
+		return c.Ports.Metrics1
+	}
+	return c.Ports.Metrics2
 }
 
 func (c *Cluster) cameraPort(name string) int {

@@ -25,6 +25,8 @@ type Ports struct {
 	EtcdPeer   int `json:"etcdPeer"`   // base + 10
 	Camera1    int `json:"camera1"`    // base + 11
 	Camera2    int `json:"camera2"`    // base + 12
+	Metrics1   int `json:"metrics1"`   // base + 15
+	Metrics2   int `json:"metrics2"`   // base + 16
 }
 
 // named is one port and what it is for.
@@ -46,6 +48,8 @@ func (p *Ports) all() []named {
 		{"etcd's peers", &p.EtcdPeer, 10},
 		{Camera1, &p.Camera1, 11},
 		{Camera2, &p.Camera2, 12},
+		{"metrics of " + Edge1, &p.Metrics1, 15},
+		{"metrics of " + Edge2, &p.Metrics2, 16},
 	}
 }
 

@@ -10,9 +10,11 @@ import (
 	"github.com/kubeedge/api/apis/componentconfig/cloudcore/v1alpha1"
 	"github.com/kubeedge/beehive/pkg/core"
 	beehiveContext "github.com/kubeedge/beehive/pkg/core/context"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -77,19 +79,28 @@ func register(file string, d section.Document) error {
 	if err != nil {
 		return fmt.Errorf("making a client for secrets and events: %w", err)
 	}
+	// The controller's metrics are at CloudDataStream's /metrics, or without it at cloudcore's monitor server.
+	metrics, registerer := prometheus.NewRegistry(), prometheus.DefaultRegisterer
 	if c.stream.Enable {
+		registerer = metrics
 		reviewer, err := newReviewer(api)
 		if err != nil {
 			return err
 		}
-		registerStream(c.stream, kube, reviewer)
+		registerStream(c.stream, stock.Modules.CloudHub, kube, reviewer, metrics)
 	}
 	if c.controller.Enable {
 		rules, err := versioned.NewForConfig(api)
 		if err != nil {
 			return fmt.Errorf("making a client for rules: %w", err)
 		}
-		streamrulecontroller.Register(c.controller, rules, streamrulecontroller.WithEvents(kube.CoreV1()))
+		nodes, err := metadata.NewForConfig(api)
+		if err != nil {
+			return fmt.Errorf("making a client for nodes: %w", err)
+		}
+		streamrulecontroller.Register(c.controller, rules,
+			streamrulecontroller.WithEvents(kube.CoreV1()), streamrulecontroller.WithSecrets(kube.CoreV1()),
+			streamrulecontroller.WithNodes(nodes), streamrulecontroller.WithMetrics(registerer))
 	}
 	return nil
 }
@@ -122,9 +133,16 @@ func newReviewer(api *rest.Config) (viewerauth.Reviewer, error) {
 	return viewerauth.NewAPIServer(client), nil
 }
 
-func registerStream(c *datastream.CloudDataStream, kube kubernetes.Interface, reviewer viewerauth.Reviewer) {
-	store := certificates.New(certificates.Files{CA: c.Tunnel.CAFile, Cert: c.Tunnel.CertFile, Key: c.Tunnel.KeyFile}, kube)
-	core.Register(&module{clouddatastream.New(c, clouddatastream.WithCredentials(store), clouddatastream.WithReviewer(reviewer)), store})
+func registerStream(c *datastream.CloudDataStream, hub *v1alpha1.CloudHub, kube kubernetes.Interface, reviewer viewerauth.Reviewer, metrics prometheus.Gatherer) {
+	store := certificates.New(files(c, hub), kube)
+	core.Register(&module{clouddatastream.New(c,
+		clouddatastream.WithCredentials(store), clouddatastream.WithReviewer(reviewer), clouddatastream.WithMetrics(metrics)), store})
+}
+
+// files are those of the tunnels. A CA that was written into our section is not CloudHub's, whose Secret then must not stand in for it.
+func files(c *datastream.CloudDataStream, hub *v1alpha1.CloudHub) certificates.Files {
+	t := c.Tunnel
+	return certificates.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile, OwnCA: t.CAFile != hub.TLSCAFile}
 }
 
 // module is CloudDataStream with CloudHub's certificates.

@@ -21,14 +21,14 @@ func TestTunnelTakesCloudHubsFiles(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	if c.stream.Tunnel.CAFile != "ca" || c.stream.Tunnel.CertFile != "cert" || c.stream.Tunnel.KeyFile != "key" {
+	if c.stream.Tunnel.CAFile != "ca" || c.stream.Tunnel.CertFile != "cert" || c.stream.Tunnel.KeyFile != "key" || files(c.stream, hub).OwnCA {
 		t.Errorf("%+v", c.stream.Tunnel)
 	}
 	d, err := section.Parse([]byte(`modules: {cloudDataStream: {tunnel: {tlsTunnelCAFile: other}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, _ := read(d, hub); c.stream.Tunnel.CAFile != "other" || c.stream.Tunnel.CertFile != "cert" {
+	if c, _ := read(d, hub); c.stream.Tunnel.CAFile != "other" || c.stream.Tunnel.CertFile != "cert" || !files(c.stream, hub).OwnCA {
 		t.Errorf("%+v", c.stream.Tunnel)
 	}
 }
