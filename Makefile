@@ -6,11 +6,11 @@ TOOLS := $(CURDIR)/$(OUT)/tools
 GOLANGCI_VERSION := v2.5.0
 PACKAGES := ./...
 # Modules of their own, with code in them. The others (*/tools) only pin programs.
-MODULES := build/kubeedge build/helm/render
+MODULES := build/kubeedge build/helm/render hack/sbom
 
 .DEFAULT_GOAL := help
 
-include build/kubeedge/build.mk hack/localup/localup.mk build/helm/helm.mk
+include build/kubeedge/build.mk hack/localup/localup.mk build/helm/helm.mk build/manifests/monitoring/monitoring.mk hack/supplychain.mk
 
 .PHONY: help
 help: ## list the targets
@@ -19,6 +19,10 @@ help: ## list the targets
 .PHONY: demo
 demo: ## cloud, edge and a simulated camera in one process; prints the URL to watch (DEMO_FLAGS="-camera rtsp://...")
 	go run ./hack/demo $(DEMO_FLAGS)
+
+.PHONY: kubectl-streams
+kubectl-streams: ## the plugin "kubectl streams", into _output/bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(OUT)/bin/ ./cloud/cmd/kubectl-streams
 
 .PHONY: test
 test: ## every test, with the race detector
