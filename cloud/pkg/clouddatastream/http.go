@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/emicklei/go-restful/v3"
+	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
@@ -109,9 +110,11 @@ func serveAsset(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(content))
 }
 
-// refusalLog writes one line for each peer and reason, not one for each of its tries.
+// refusalLog writes one line for each peer and reason, not one for each of its tries, and not more in all than somebody could read: peers choose
+// much of what the reasons say.
 type refusalLog struct {
 	message string
+	lines   *rate.Limiter
 
 	mu   sync.Mutex
 	seen map[string]time.Time
@@ -120,10 +123,12 @@ type refusalLog struct {
 const (
 	refusalQuiet = 10 * time.Minute
 	refusalMax   = 4096 // peers and reasons that are remembered
+
+	refusalLinesPerSecond, refusalLinesBurst = 5, 200
 )
 
 func newRefusalLog(message string) *refusalLog {
-	return &refusalLog{message: message, seen: make(map[string]time.Time)}
+	return &refusalLog{message: message, lines: rate.NewLimiter(refusalLinesPerSecond, refusalLinesBurst), seen: make(map[string]time.Time)}
 }
 
 func (l *refusalLog) log(remote, reason string) {
@@ -134,7 +139,7 @@ func (l *refusalLog) log(remote, reason string) {
 	key, now := host+" "+reason, time.Now()
 	l.mu.Lock()
 	last, known := l.seen[key]
-	quiet := known && now.Sub(last) < refusalQuiet
+	quiet := known && now.Sub(last) < refusalQuiet || !l.lines.AllowN(now, 1)
 	if !quiet {
 		if len(l.seen) >= refusalMax {
 			clear(l.seen)
@@ -155,7 +160,7 @@ func (l *refusalLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if rest, ok := strings.CutPrefix(text, "http: TLS handshake error from "); ok {
 		if remote, reason, ok := strings.Cut(rest, ": "); ok {
-			l.log(remote, "TLS handshake: "+reason)
+			l.log(remote, "TLS handshake: "+strings.ReplaceAll(reason, "->"+remote, "")) // its port is another one each time
 			return len(line), nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +50,7 @@ type viewerLimits struct {
 	refusals       *prometheus.CounterVec
 	connections    int
 	callsPerSecond int
-	listener       *limit.Listener // while it serves
+	listener       atomic.Pointer[limit.Listener] // nil before it serves; another one each time
 }
 
 func newViewerLimits(l *v1alpha1.StreamLimits, reg prometheus.Registerer) *viewerLimits {
@@ -75,16 +76,17 @@ func (v *viewerLimits) refused(reason string) { v.refusals.WithLabelValues(reaso
 
 // listen bounds the connections of l.
 func (v *viewerLimits) listen(l net.Listener) *limit.Listener {
-	v.listener = limit.NewListener(l, v.connections, func() { v.refused(refusedConnection) })
-	v.listener.Quiet = true
-	return v.listener
+	bounded := limit.NewListener(l, v.connections, func() { v.refused(refusedConnection) })
+	bounded.Quiet = true
+	v.listener.Store(bounded)
+	return bounded
 }
 
 // enter counts a viewer of a node's stream in, or says why not.
 func (v *viewerLimits) enter(node, caller string) (leave func(), err error) {
-	if v.listener != nil {
+	if l := v.listener.Load(); l != nil {
 		// A tenth of the connections is for those who want to hear that there are no more, and for /healthz.
-		if all, waiting := v.listener.Open(); all-waiting > v.connections-v.connections/10 {
+		if all, waiting := l.Open(); all-waiting > v.connections-v.connections/10 {
 			return nil, errServerFull
 		}
 	}

@@ -18,6 +18,9 @@ type captureClock struct {
 	spans     int           // 0: none yet; 1: now; 2: both
 }
 
+// maxLate bounds by how much a picture is late. What seems to be later has a wrong time, and must not spoil sums over all streams.
+const maxLate = time.Minute
+
 // latency takes a picture's times and says how long it was under way. trip is the path's least round-trip time. The result is never negative.
 func (c *captureClock) latency(captured, arrived time.Time, trip time.Duration) time.Duration {
 	seen := arrived.Sub(captured)
@@ -29,7 +32,11 @@ func (c *captureClock) latency(captured, arrived time.Time, trip time.Duration) 
 	default:
 		c.now = min(c.now, seen)
 	}
-	return seen - c.least() + trip/2
+	late := seen - c.least()
+	if late < 0 || late > maxLate { // negative: an overflow, the edge names any time
+		late = maxLate
+	}
+	return late + trip/2
 }
 
 // ahead is how far the edge's clock is ahead of this one's, and whether that is known.

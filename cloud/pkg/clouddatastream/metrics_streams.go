@@ -112,7 +112,7 @@ func (c *streamCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.age, age.Seconds())
 	gauge(c.memory, float64(c.streams.limits.memory.Used()))
 	connections := 0
-	if l := c.streams.limits.listener; l != nil {
+	if l := c.streams.limits.listener.Load(); l != nil {
 		connections, _ = l.Open()
 	}
 	gauge(c.connections, float64(connections))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"testing"
 	"time"
@@ -74,6 +75,19 @@ func TestCaptureClockIsSet(t *testing.T) {
 	}
 }
 
+// An edge that names any time at all spoils its own figures and no sum over all.
+func TestCaptureClockIsBounded(t *testing.T) {
+	for _, captured := range []time.Time{time.Unix(0, 0), time.Unix(1<<40, 0), time.UnixMicro(math.MinInt64), time.UnixMicro(math.MaxInt64)} {
+		var c captureClock
+		now := time.Unix(1_700_000_000, 0)
+		for i, at := range []time.Time{now, captured, now, captured} {
+			if got := c.latency(at, now, 0); got < 0 || got > maxLate {
+				t.Errorf("picture %d with %v took %v", i, captured, got)
+			}
+		}
+	}
+}
+
 func TestEndReason(t *testing.T) {
 	for want, err := range map[string]error{
 		endFenced:    errFenced,
@@ -88,7 +102,11 @@ func TestEndReason(t *testing.T) {
 	if got := endReason(&net.OpError{Op: "read", Err: errors.New("connection reset by peer")}); got != endLost {
 		t.Errorf("reset: %s", got)
 	}
-	s := &Session{}
+	s := &Session{video: &VideoSession{removed: true}}
+	if err := s.run(t.Context()); !errors.Is(err, errRemoved) || *s.reason.Load() != endServer {
+		t.Errorf("not let in: %v, %s", err, *s.reason.Load())
+	}
+	s = &Session{}
 	s.ended(endServer)
 	s.ended(endLost)
 	if *s.reason.Load() != endServer {

@@ -90,14 +90,16 @@ func (g *nodeGate) refuse(node, why string) {
 
 // sweep cuts off the tunnels that would not be let in now.
 func (g *nodeGate) sweep(now time.Time) {
+	refused := make(map[*openTunnel]error)
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	for t := range g.open {
-		err := g.checkLocked(t.nodeIdentity, now)
-		if err == nil {
-			continue
+		if err := g.checkLocked(t.nodeIdentity, now); err != nil {
+			delete(g.open, t)
+			refused[t] = err
 		}
-		delete(g.open, t)
+	}
+	g.mu.Unlock()
+	for t, err := range refused {
 		g.metrics.refuse(err)
 		t.cut(err) // whoever serves the tunnel writes to it, not we
 		klog.InfoS("Tunnel cut off", "node", t.node, "reason", err.Error())

@@ -74,6 +74,9 @@ func (s *Session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := s.video.connect(s); err != nil {
+		if !errors.Is(err, errFenced) {
+			s.ended(endServer)
+		}
 		return err
 	}
 	defer s.video.disconnect(s)

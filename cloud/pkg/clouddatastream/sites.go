@@ -77,7 +77,7 @@ func (s *sites) wrap(next http.Handler) http.Handler {
 		case s.checkNames && !s.knows(r.Host):
 			s.refuse(w, refusedHost, "this host is not reached by that name; stream.allowedHosts names those by which it is")
 		case !named && s.foreign(r):
-			s.refuse(w, refusedOrigin, "a page of another site may not do this; stream.allowedOrigins names those that may")
+			s.refuse(w, refusedOrigin, "a page of another site may not do this; stream.allowedOrigins names those that may (their video elements need the attribute crossorigin)")
 		case named && r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "":
 			h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")

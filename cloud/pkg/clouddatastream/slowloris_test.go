@@ -75,7 +75,11 @@ func TestSlowHandshakes(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Strict-Transport-Security") == "" {
 		t.Errorf("%s, %v", resp.Status, resp.Header)
 	}
-	if all, waiting := s.limits.listener.Open(); all > 64 || waiting > 16 {
+	if conn, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: ca.Pool(), NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}); err == nil {
+		_ = conn.Close()
+		t.Error("HTTP/2, which has many requests in a connection, is served too")
+	}
+	if all, waiting := s.limits.listener.Load().Open(); all > 64 || waiting > 16 {
 		t.Errorf("%d connections are open, %d of them wait", all, waiting)
 	}
 }

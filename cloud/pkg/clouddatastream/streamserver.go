@@ -103,8 +103,11 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 		}
 	}()
 	bounded := s.limits.listen(l)
+	var protocols http.Protocols
+	protocols.SetHTTP1(true) // and no other: outputs take connections over, and limits count them
 	srv := &http.Server{
 		Handler:           handler,
+		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		// Outputs that stream take their connection over, or clear its deadlines.
 		ReadTimeout:    s.cfg.WaitTimeout.Duration + requestTimeout,
@@ -176,7 +179,7 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 		}
 	}
 	tlsConfig := &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, // outputs take connections over
+		MinVersion:     tls.VersionTLS12,
 		GetCertificate: certificate, // anew for each handshake, since it is renewed in place
 	}
 	if s.cfg.ClientCAFile != "" {
@@ -405,6 +408,12 @@ func (s *StreamServer) handleList(w http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, limit.ErrShare) {
 		s.limits.refused(string(viewerauth.TooOften))
 		writeRetry(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "too many namespaces at once; ?namespace= asks for one",
+			metav1.StatusDetails{Kind: "streamrules"})
+		return
+	}
+	if errors.Is(err, limit.ErrFull) {
+		s.limits.refused(string(viewerauth.Crowd))
+		writeRetry(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "too many ask what they may see at once; ?namespace= asks for one",
 			metav1.StatusDetails{Kind: "streamrules"})
 		return
 	}

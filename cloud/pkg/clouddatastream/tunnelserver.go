@@ -259,7 +259,7 @@ func (t *TunnelServer) acceptSession(ctx context.Context, conn *tunnel.Conn, vid
 	defer late.Stop()
 	defer context.AfterFunc(ctx, func() { closeFor(ctx, conn) })()
 	s, err := acceptSession(conn, video)
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // else it was cut off, which has been counted, or the server ends
 		t.metrics.refusals.WithLabelValues(refusedHello).Inc()
 	}
 	return s, err

@@ -25,8 +25,8 @@ type conn struct {
 	source   Source
 	listener *Listener
 
-	taken atomic.Int64 // when it was taken over from a Quiet listener's server, in nanoseconds since 1970
-	said  atomic.Int64 // bytes since
+	taken atomic.Pointer[time.Time] // when it was taken over from a Quiet listener's server, with the monotonic clock: the other may be set
+	said  atomic.Int64              // bytes since
 
 	// Of the listener, under its lock.
 	open          bool
@@ -63,11 +63,10 @@ func (c *conn) Close() error {
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	taken := c.taken.Load()
-	if taken == 0 {
+	if taken == nil {
 		return n, err
 	}
-	seconds := time.Since(time.Unix(0, taken)).Seconds()
-	if c.said.Add(int64(n)) > mayAnswer+int64(seconds*mayAnswerASecond) {
+	if c.said.Add(int64(n)) > mayAnswer+int64(time.Since(*taken).Seconds()*mayAnswerASecond) {
 		_ = c.Close()
 		return 0, errTalks
 	}

@@ -165,7 +165,8 @@ func (l *Listener) ConnState(nc net.Conn, state http.ConnState) {
 	case state == http.StateHijacked:
 		l.goOn(c)
 		if l.Quiet {
-			c.taken.CompareAndSwap(0, time.Now().UnixNano())
+			now := time.Now()
+			c.taken.Store(&now)
 		}
 	}
 }

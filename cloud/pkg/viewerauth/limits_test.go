@@ -17,9 +17,9 @@ import (
 	"github.com/kubeedge/datastream/cloud/pkg/limit"
 )
 
-// askFrom makes a request from an address.
-func askFrom(h http.Handler, address, url, token string) *http.Response {
-	r := httptest.NewRequest(http.MethodGet, url, nil)
+// askFrom makes a request for the camera from an address.
+func askFrom(h http.Handler, address, token string) *http.Response {
+	r := httptest.NewRequest(http.MethodGet, camera, nil)
 	r.RemoteAddr = address + ":1234"
 	r.Header.Set("Authorization", "Bearer "+token)
 	w := httptest.NewRecorder()
@@ -43,7 +43,7 @@ func TestFloodOfBadTokens(t *testing.T) {
 		_, h := newGuard(t, a)
 		refused := 0
 		for i := range 2000 {
-			resp := askFrom(h, "192.0.2.66", camera, fmt.Sprint("guess-", i))
+			resp := askFrom(h, "192.0.2.66", fmt.Sprint("guess-", i))
 			if resp.StatusCode == http.StatusTooManyRequests {
 				refused++
 				wantRetry(t, resp, http.StatusTooManyRequests, "at once from you")
@@ -53,10 +53,10 @@ func TestFloodOfBadTokens(t *testing.T) {
 		if asked := a.count("tokenreviews"); asked > strangersAhead/2 || refused != 2000-asked {
 			t.Errorf("%d questions for one source, %d refused", asked, refused)
 		}
-		wantStatus(t, askFrom(h, "192.0.2.7", camera, "token-eve"), 200, "")
+		wantStatus(t, askFrom(h, "192.0.2.7", "token-eve"), 200, "")
 		time.Sleep(time.Second)
 		for i := range 1000 {
-			askFrom(h, "192.0.2.66", camera, fmt.Sprint("another-", i)).Body.Close()
+			askFrom(h, "192.0.2.66", fmt.Sprint("another-", i)).Body.Close()
 		}
 		if asked := a.count("tokenreviews"); asked > strangersAhead/2+1+strangersPerSecond {
 			t.Errorf("%d questions in a second", asked)
@@ -73,7 +73,7 @@ func TestCrowdOfStrangers(t *testing.T) {
 		g.cfg.Refused = func(r Reason) { reasons = append(reasons, r) }
 		watched := watchFor(t, g, camera, bearer("eve"))
 		for i := range 1000 {
-			resp := askFrom(h, fmt.Sprintf("10.0.%d.%d", i>>8, i&0xff), camera, fmt.Sprint("guess-", i))
+			resp := askFrom(h, fmt.Sprintf("10.0.%d.%d", i>>8, i&0xff), fmt.Sprint("guess-", i))
 			if resp.StatusCode == http.StatusServiceUnavailable {
 				wantRetry(t, resp, http.StatusServiceUnavailable, "at once")
 			}

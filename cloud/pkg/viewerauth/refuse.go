@@ -31,7 +31,7 @@ func answer(w http.ResponseWriter, code int, reason metav1.StatusReason, message
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
 		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
 	}
-	if seconds, err := strconv.Atoi(w.Header().Get("Retry-After")); err == nil {
+	if seconds, err := strconv.ParseInt(w.Header().Get("Retry-After"), 10, 32); err == nil {
 		status.Details = &metav1.StatusDetails{RetryAfterSeconds: int32(seconds)}
 	}
 	enc := json.NewEncoder(w)
