@@ -76,7 +76,7 @@ type Conn struct {
 	header     [HeaderSize]byte
 	body       bytes.Buffer
 	pinged     chan string  // the last ping's data; KeepAlive answers it
-	asked      atomic.Int64 // when the oldest ping was out that has no answer, since began; if not before answered
+	asked      atomic.Int64 // when the oldest ping was begun that has no answer, since began; if not before answered
 	answered   atomic.Int64
 	trip       atomic.Int64 // from the last ping to its pong
 	began      time.Time
@@ -247,6 +247,7 @@ func (c *Conn) WriteUnit(u *media.AccessUnit) error {
 func (c *Conn) KeepAlive(ctx context.Context) error {
 	t := time.NewTicker(c.timing.PingInterval)
 	defer t.Stop()
+	var out time.Duration // when the oldest ping had left that has no answer: asked, and the wait for what was being sent
 	for {
 		select {
 		case <-ctx.Done():
@@ -265,9 +266,8 @@ func (c *Conn) KeepAlive(ctx context.Context) error {
 			}
 		default:
 		}
-		asked := c.asked.Load()
-		answered := c.answered.Load() >= asked
-		if !answered && time.Since(c.began)-time.Duration(asked) > c.timing.AnswerTimeout {
+		answered := c.answered.Load() >= c.asked.Load()
+		if !answered && time.Since(c.began)-out > c.timing.AnswerTimeout {
 			return errUnanswered
 		}
 		if answered {
@@ -275,6 +275,9 @@ func (c *Conn) KeepAlive(ctx context.Context) error {
 		}
 		if err := c.control(websocket.PingMessage, ""); err != nil {
 			return err
+		}
+		if answered {
+			out = time.Since(c.began)
 		}
 	}
 }

@@ -33,9 +33,9 @@ func (s *stream) pull(ctx context.Context) {
 		}
 		last, err := s.follow(run, first)
 		if run.Err() != nil {
-			last.started(nil)
+			first.started(nil)
 		} else {
-			last.started(err)
+			first.started(err)
 		}
 		if run.Err() != nil || s.fallBack(last, err) { // stopped, another target, or not the main stream
 			retry.reset()
@@ -61,7 +61,8 @@ type session struct {
 	permitted bool // it has the credentials that it needs
 	begun     time.Time
 	delivered bool
-	starting  trace.Span // nil for a session that takes another one's place
+	starting  trace.Span              // nil for a session that takes another one's place
+	refuse    context.CancelCauseFunc // ends its run
 
 	// choice is which of the target's streams it is, choosable whether there are two.
 	choice    congestion.Choice
@@ -129,7 +130,18 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.metrics.Sessions.Inc()
 	defer s.metrics.Sessions.Dec()
-	return src.Run(ctx, s)
+	ctx, s.refuse = context.WithCancelCause(ctx)
+	defer s.refuse(nil)
+	err = src.Run(ctx, s)
+	if refused := (*source.Error)(nil); errors.As(context.Cause(ctx), &refused) {
+		return refused
+	}
+	return err
+}
+
+// errTracks is why a session is ended whose tracks no message has room for: the tunnel would fail with each try to send them.
+var errTracks = &source.Error{
+	Reason: source.NoSupportedTracks, Message: "The parameter sets of the source's tracks are too long to be sent.",
 }
 
 // stateOf is the state of a source that has ended with err.
@@ -166,6 +178,10 @@ func (s *session) Tracks(tracks []media.Track, skipped []tunnel.SkippedTrack) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.described = tunnel.Tracks{Tracks: tracks, Skipped: skipped}
+	if _, err := tunnel.EncodeMessage(&s.described); err != nil {
+		s.described = tunnel.Tracks{}
+		s.refuse(errTracks)
+	}
 	if s == s.present {
 		s.describe(s.described)
 	}

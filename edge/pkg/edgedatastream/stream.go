@@ -114,16 +114,24 @@ func (s *stream) detach() {
 	if s.action == tunnel.Stop || s.hold != nil {
 		return
 	}
-	s.hold = time.AfterFunc(s.config.Source.HoldTime.Duration, s.expire)
+	s.beginHold()
 }
 
-// expire ends a source whose tunnel did not come back.
+// beginHold lets the source live on until the tunnel is back, for a while. The mutex is held.
+func (s *stream) beginHold() {
+	var hold *time.Timer
+	hold = time.AfterFunc(s.config.Source.HoldTime.Duration, func() {
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		if s.hold == hold { // else the tunnel came back just now, and may even have gone again
+			s.expire()
+		}
+	})
+	s.hold = hold
+}
+
+// expire ends a source whose tunnel did not come back. The mutex is held.
 func (s *stream) expire() {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.hold == nil {
-		return // it came back just now
-	}
 	klog.InfoS("Camera session is closed, the tunnel is not back", "stream", s.key)
 	s.hold = nil
 	s.stop()

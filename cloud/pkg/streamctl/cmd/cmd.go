@@ -88,6 +88,10 @@ func (t *tool) clients() (*clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
+	if *t.config.BearerToken != "" {
+		// --token says who asks. The API server would take the kubeconfig's client certificate first, and the StreamServer knows the token only.
+		config.CertFile, config.KeyFile, config.CertData, config.KeyData = "", "", nil, nil
+	}
 	c := &clients{config: config}
 	if c.namespace, _, err = t.config.ToRawKubeConfigLoader().Namespace(); err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)

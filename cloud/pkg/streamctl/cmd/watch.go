@@ -112,13 +112,12 @@ func (t *tool) printURL(ctx context.Context, server *streamserver.Client, s *tar
 		return err
 	}
 	query := url.Values{}
-	hint := "Open it in a browser"
+	hint := "Open it in a browser; add ?format=ts for ffplay or VLC."
 	if ticket != "" {
 		query.Set("ticket", ticket)
-		hint += fmt.Sprintf(" within %s", time.Until(expires).Round(time.Second))
+		hint = fmt.Sprintf("Open it in a browser within %.0f s; add &format=ts for ffplay or VLC.", time.Until(expires).Seconds())
 	}
 	fmt.Fprintln(t.Out, server.URL(s.Key, query))
-	hint += "; format=ts in it is for ffplay and VLC."
 	if !server.Forwarded() {
 		fmt.Fprintln(t.ErrOut, hint)
 		return nil

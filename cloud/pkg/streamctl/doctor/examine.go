@@ -247,7 +247,8 @@ func (e *examination) badCredentials(reason, message, secret string) *Check {
 	ns := e.rule.Namespace
 	if reason == v1alpha1.ReasonCredentialsForbidden {
 		return &Check{checkCredentials, Fail, reason, message,
-			fmt.Sprintf("kubectl -n %s auth can-i get secrets/%s --as=system:serviceaccount:kubeedge:cloudcore; docs/security.md says how to allow it", ns, secret)}
+			fmt.Sprintf("kubectl -n %[1]s create role cloudcore-%[2]s --verb=list,watch --resource=secrets --resource-name=%[2]s; "+
+				"kubectl -n %[1]s create rolebinding cloudcore-%[2]s --role=cloudcore-%[2]s --serviceaccount=kubeedge:cloudcore", ns, secret)}
 	}
 	return &Check{checkCredentials, Fail, reason, message, makeSecret(ns, secret)}
 }
@@ -265,12 +266,15 @@ func (e *examination) away() (away, known bool) {
 func (e *examination) node(ctx context.Context) *Check {
 	name := e.target.Key.Node
 	if s := e.status(); s.Reason == "NodeDeleted" || s.Reason == "NodeMissing" { // cloudcore does not let it in
-		return &Check{checkNode, Fail, s.Reason, fmt.Sprintf("node %s: %s", name, s.Message), "kubectl get nodes; let the node join again: keadm join"}
+		return &Check{checkNode, Fail, s.Reason, fmt.Sprintf("node %s: %s", name, s.Message), "kubectl get nodes; to let it in again, on node " + name + ": systemctl restart edgecore, or keadm join"}
 	}
 	away, known := e.away()
 	node, err := e.Kubernetes.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err) && (away || !known):
+		if meta.IsStatusConditionTrue(e.rule.Status.Conditions, v1alpha1.ConditionDelivered) { // so it was there
+			return pass(checkNode, name+" has no Node object (edged is off), and has confirmed its assignment")
+		}
 		return e.nodeMissing(ctx)
 	case apierrors.IsNotFound(err):
 		return pass(checkNode, name+" has no Node object (edged is off), and is connected")
@@ -293,8 +297,8 @@ func (e *examination) node(ctx context.Context) *Check {
 
 func (e *examination) nodeMissing(ctx context.Context) *Check {
 	name := e.target.Key.Node
-	c := &Check{checkNode, Fail, "NodeMissing", fmt.Sprintf("there is no node %s", name),
-		fmt.Sprintf("kubectl get nodes; kubectl -n %s edit streamrule %s", e.rule.Namespace, e.rule.Name)}
+	c := &Check{checkNode, Fail, "NodeMissing", fmt.Sprintf("there is no node %s, nor is an edge of that name connected", name),
+		fmt.Sprintf("kubectl get nodes; kubectl -n %s edit streamrule %s; if the name is right, start edgecore there", e.rule.Namespace, e.rule.Name)}
 	list, err := e.Kubernetes.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return c
@@ -337,7 +341,7 @@ func (e *examination) tunnel(context.Context) *Check {
 			message = cmp.Or(status.Message, message)
 		}
 		return &Check{checkTunnel, Fail, "TunnelDown", message,
-			"on node " + node + ": journalctl -u edgecore | grep -i datastream; modules.edgeDataStream.enable must be true, and port 10006 of cloudcore reachable"}
+			"on node " + node + ": systemctl status edgecore; journalctl -u edgecore | grep -i datastream; modules.edgeDataStream.enable must be true, and port 10006 of cloudcore reachable"}
 	default:
 		return pass(checkTunnel, "connected")
 	}

@@ -5,6 +5,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
@@ -20,6 +21,8 @@ const (
 	waitLimit = 30 * time.Second
 	// patience is how much longer a probe lasts for the sake of a second key frame.
 	patience = 12 * time.Second
+	// failurePatience is how long a camera that has failed may take to come after all: the node tries again after a second.
+	failurePatience = 3 * time.Second
 )
 
 // probe is what happened to a viewer.
@@ -41,14 +44,24 @@ func startProbe(ctx context.Context, server *streamserver.Client, key tunnel.Str
 	t := time.NewTicker(stateInterval)
 	defer t.Stop()
 	var failure *output.Status
+	var failed time.Time
 	for {
 		select {
 		case <-done:
-			p.failure = failure
+			if p.failure = failure; failure != nil && errors.Is(p.err, context.Canceled) {
+				p.err = errors.New(failure.Message)
+			}
 			return p
 		case <-t.C:
-			if state, err := server.State(ctx, key); err == nil && state.State == string(tunnel.Failed) {
-				failure = state
+			state, err := server.State(ctx, key)
+			if err != nil || state.State != string(tunnel.Failed) {
+				continue
+			}
+			if failure = state; failed.IsZero() {
+				failed = time.Now()
+			}
+			if time.Since(failed) >= failurePatience {
+				cancel()
 			}
 		}
 	}

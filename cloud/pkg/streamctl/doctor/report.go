@@ -103,17 +103,22 @@ func (r *Report) add(stream string, checks []Check) {
 func (r *Report) Print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	printChecks(w, r.Checks)
+	listing := false
 	for i := range r.Streams {
 		s := &r.Streams[i]
-		if len(r.Streams) > 1 && s.fine() {
-			fmt.Fprintf(w, "\n%-4s\t%s\n", OK, s.title())
+		oneLine := len(r.Streams) > 1 && s.fine()
+		if !oneLine || !listing {
+			fmt.Fprintln(w)
+		}
+		if listing = oneLine; listing {
+			fmt.Fprintf(w, "%-4s  %s%s\n", OK, s.title(), s.seen())
 			continue
 		}
-		fmt.Fprintf(w, "\n%s\n", s.title())
+		fmt.Fprintln(w, s.title())
 		printChecks(w, s.Checks)
 	}
 	if r.Healthy {
-		fmt.Fprintf(w, "\nNothing is wrong that could be checked.\n")
+		fmt.Fprintf(w, "\nNothing wrong was found.\n")
 	}
 	for _, c := range r.Causes {
 		where := ""
@@ -133,6 +138,16 @@ func (s *Stream) fine() bool {
 		}
 	}
 	return true
+}
+
+// seen is what a probe has got, if there was one.
+func (s *Stream) seen() string {
+	for _, c := range s.Checks {
+		if c.Name == checkProbe {
+			return ": " + c.Message
+		}
+	}
+	return ""
 }
 
 func printChecks(w io.Writer, checks []Check) {

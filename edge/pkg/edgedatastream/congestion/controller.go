@@ -140,6 +140,7 @@ func (c *Controller) measureRTT(now time.Time) {
 	// The newest one waited least for the acknowledgement.
 	m := c.marks[n-1]
 	rtt := c.addRTT(now, m)
+	c.atLeast(m, rtt)
 	c.queueing = 0
 	if c.rate > 0 {
 		rtt -= time.Duration(float64(m.size) / c.rate * float64(time.Second))
@@ -148,6 +149,14 @@ func (c *Controller) measureRTT(now time.Time) {
 		c.queueing = max(rtt-c.RTT(), 0)
 	}
 	c.marks = append(c.marks[:0], c.marks[n:]...)
+}
+
+// atLeast raises the rate to what a unit shows that nothing kept waiting. Streams that are small beside a path never keep it busy, so
+// without this what was measured while it was narrow would stay, and what it says is late be dropped, for ever.
+func (c *Controller) atLeast(m mark, rtt time.Duration) {
+	if shown := float64(m.size) / max(rtt, minSpan).Seconds(); m.alone && c.rate > 0 && shown > c.rate {
+		c.rate += gain * (shown - c.rate)
+	}
 }
 
 // addRTT counts the round trip of a unit, or of its beginning, and returns it.

@@ -112,11 +112,11 @@ type StreamLimits struct {
 	// MemoryBytes bounds all GOP caches and outputs together; each gets less as it becomes scarce. Default 1 GiB.
 	MemoryBytes int `json:"memoryBytes"`
 	// Viewers bounds the viewers of one stream, ViewersPerNode those of all streams of one node, ViewersPerUser those who are one user.
-	// Defaults 1000, 5000, 2000.
+	// Defaults 1000, 5000, 500: one user cannot fill a stream.
 	Viewers        int `json:"viewers"`
 	ViewersPerNode int `json:"viewersPerNode"`
 	ViewersPerUser int `json:"viewersPerUser"`
-	// TunnelsPerNode bounds the open connections of one node. A target has one, and while it reconnects two. Default 1000.
+	// TunnelsPerNode bounds the open connections of one node. A target has one, and while it reconnects two. Default 2048.
 	TunnelsPerNode int `json:"tunnelsPerNode"`
 	// Connections bounds the open connections of each of the two ports. One source may have so many as all leave free. Default 20000.
 	Connections int `json:"connections"`
@@ -164,8 +164,8 @@ func NewDefaultCloudDataStream() *CloudDataStream {
 
 			Viewers:        1000,
 			ViewersPerNode: 5000,
-			ViewersPerUser: 2000,
-			TunnelsPerNode: 1000,
+			ViewersPerUser: 500,
+			TunnelsPerNode: 2048,
 			Connections:    20000,
 			CallsPerSecond: 20,
 		},
