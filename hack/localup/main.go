@@ -98,7 +98,7 @@ func up(ctx context.Context, a *arguments) error {
 		}
 	}
 	fmt.Printf("\nThe cluster runs, after %.0f s. It ends with\n  go run ./hack/localup down -dir %s\n", time.Since(began).Seconds(), a.dir)
-	fmt.Printf("\nTry\n  export KUBECONFIG=%s\n", c.Kubeconfig())
+	fmt.Printf("\nTry\n  export KUBECONFIG=%s\n  export KUBECTL_STREAMS_SERVER=%s\n", c.Kubeconfig(), c.Viewers())
 	if a.samples {
 		fmt.Printf("  kubectl get streamrules,streamruleendpoints\n  kubectl describe streamrule cameras\n  kubectl apply --server-side -f %s\n", manifest)
 		fmt.Printf("\nWatch\n  %s/node/edge-1/cameras/camera-1\n  %s/node/edge-2/cameras/camera-2\n", c.Viewers(), c.Viewers())

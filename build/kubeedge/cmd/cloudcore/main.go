@@ -10,6 +10,7 @@ import (
 	"github.com/kubeedge/api/apis/componentconfig/cloudcore/v1alpha1"
 	"github.com/kubeedge/kubeedge/cloud/cmd/cloudcore/app"
 	"k8s.io/component-base/logs"
+	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/build/kubeedge/internal/section"
 	datastream "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
@@ -33,6 +34,7 @@ func main() {
 		Register: register,
 	})
 	logs.InitLogs()
+	klog.EnableContextualLogging(true) // InitLogs turns it off, and our lines would lack the stream they are about
 	defer logs.FlushLogs()
 
 	if err := command.Execute(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/kubeedge/api/apis/componentconfig/edgecore/v1alpha2"
 	"github.com/kubeedge/kubeedge/edge/cmd/edgecore/app"
 	"k8s.io/component-base/logs"
+	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/build/kubeedge/internal/section"
 )
@@ -29,6 +30,7 @@ func main() {
 		Register: register,
 	})
 	logs.InitLogs()
+	klog.EnableContextualLogging(true) // InitLogs turns it off, and our lines would lack the stream they are about
 	defer logs.FlushLogs()
 
 	if err := command.Execute(); err != nil {
