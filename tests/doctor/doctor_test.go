@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -100,6 +101,13 @@ func TestObjects(t *testing.T) {
 			setup: setup{url: nowhere, secret: "opaque"}, at: "credentials", want: "CredentialsMissing",
 			secret: &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "opaque"}, StringData: map[string]string{"username": "admin", "password": "canary"}},
 		},
+		"SecretUnusable": {
+			setup: setup{url: nowhere, secret: "broken"}, at: "credentials", want: "CredentialsInvalid",
+			secret: &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Name: "broken"}, Type: corev1.SecretTypeBasicAuth,
+				StringData: map[string]string{"username": "admin\n", "password": "canary"},
+			},
+		},
 		"NodeMistyped":    {setup: setup{url: nowhere, node: "edge-11"}, at: "node", want: "NodeMissing"},
 		"NodeNotReady":    {setup: setup{url: nowhere, node: silent}, at: "node", want: "NodeNotReady"},
 		"NodeUnconnected": {setup: setup{url: nowhere, node: unconnected}, at: "tunnel", want: "TunnelDown"},
@@ -123,6 +131,18 @@ func TestObjects(t *testing.T) {
 			}
 			ask(t.Context(), viewer, stream).wantCause(t, c.at, c.want)
 		})
+	}
+}
+
+// --token says who asks, also beside a kubeconfig with a client certificate.
+func TestTokenBesideCertificate(t *testing.T) {
+	stream := setup{url: nowhere}.apply(t)
+	review, err := env.admin.CoreV1().ServiceAccounts(yard).CreateToken(t.Context(), viewer, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	must(t, err)
+	a := ask(t.Context(), certificate, stream, "--token", review.Status.Token)
+	a.wantHealthy(t)
+	if c := a.check("rights"); !strings.Contains(c.Message, "may watch it") {
+		t.Errorf("the viewer's rights are %+v", c)
 	}
 }
 

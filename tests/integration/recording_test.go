@@ -196,7 +196,7 @@ func picturesOfMP4(body []byte) ([]picture, error) {
 }
 
 func picturesOfTS(body []byte) (pictures []picture, breaks int, err error) {
-	// Only whole packets, and nothing of a PES packet that has not come to its end.
+	// Only whole packets.
 	demuxer := astits.NewDemuxer(context.Background(), bytes.NewReader(body[:len(body)/188*188]))
 	codecs := map[uint16]astits.StreamType{}
 	counters := map[uint16]uint8{}
@@ -211,8 +211,8 @@ func picturesOfTS(body []byte) (pictures []picture, breaks int, err error) {
 	}
 	for {
 		data, err := demuxer.NextData()
-		if errors.Is(err, astits.ErrNoMorePackets) {
-			return pictures, breaks, nil
+		if errors.Is(err, astits.ErrNoMorePackets) { // the last PES packet has no length, so nobody knows whether it has come to its end
+			return pictures[:max(len(pictures)-1, 0)], breaks, nil
 		}
 		if err != nil {
 			return nil, 0, err

@@ -18,7 +18,12 @@ import (
 // palette is for series, in their order.
 var palette = [...]string{"#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#37872d", "#fade2a", "#1f60c4", "#fa6400", "#c4162a", "#8f3bb8"}
 
-var colours = map[string]string{"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c"}
+var colours = map[string]string{"green": "#73bf69", "yellow": "#f2cc0c", "blue": "#5794f2", "orange": "#ff9830", "red": "#f2495c", "purple": "#b877d9"}
+
+// colour is that of the series of this name, or the next of the palette.
+func (p *Panel) colour(name string, i int) string {
+	return cmp.Or(colours[p.FieldConfig.property(name, "color").FixedColor], palette[i%len(palette)])
+}
 
 // line is a series with the name that its legend has.
 type line struct {
@@ -109,13 +114,13 @@ func (p *Panel) timeseries(lines []line, from, to time.Time, step time.Duration,
 	if low < 0 {
 		low *= 1.05
 	}
-	f := &frame{w: w, h: h - 14*legendRows(lines, w), from: from, to: to, low: low, high: max(high*1.05, low+1e-9)}
+	f := &frame{w: w, h: h - 14*legendRows(lines, w) - belowLegend, from: from, to: to, low: low, high: max(high*1.05, low+1e-9)}
 	if high <= low {
 		f.high = low + 1
 	}
 	f.axes(p.FieldConfig.Defaults.Unit)
 	for i, a := range areas {
-		colour := palette[i%len(palette)]
+		colour := p.colour(lines[i].name, i)
 		for _, part := range parts(a.top, step) {
 			var top, bottom strings.Builder
 			for i := part[0]; i < part[1]; i++ {
@@ -135,7 +140,7 @@ func (p *Panel) timeseries(lines []line, from, to time.Time, step time.Duration,
 			}
 		}
 	}
-	return svg(w, h, f.String()+legend(lines, w, f.h))
+	return svg(w, h, f.String()+p.legend(lines, w, f.h))
 }
 
 // parts are the runs of values without a step missing, as first and behind the last index: a line does not span what is not there.
@@ -148,6 +153,9 @@ func parts(values []Point, step time.Duration) (runs [][2]int) {
 	}
 	return runs
 }
+
+// belowLegend is the room for what letters have below their line.
+const belowLegend = 6
 
 // legendWidth is the room that one name takes.
 func legendWidth(l line) float64 { return 24 + 6.2*float64(len([]rune(l.name))) }
@@ -163,7 +171,7 @@ func legendRows(lines []line, w float64) float64 {
 	return min(rows, 4)
 }
 
-func legend(lines []line, w, y float64) string {
+func (p *Panel) legend(lines []line, w, y float64) string {
 	var b strings.Builder
 	x, row := 8.0, 1
 	for i, l := range lines {
@@ -174,7 +182,7 @@ func legend(lines []line, w, y float64) string {
 			break
 		}
 		fmt.Fprintf(&b, `<rect x="%.0f" y="%.0f" width="10" height="4" fill="%s"/><text x="%.0f" y="%.0f" class="tick">%s</text>`,
-			x, y+14*float64(row)-7, palette[i%len(palette)], x+14, y+14*float64(row)-1, html.EscapeString(l.name))
+			x, y+14*float64(row)-7, p.colour(l.name, i), x+14, y+14*float64(row)-1, html.EscapeString(l.name))
 		x += legendWidth(l)
 	}
 	return b.String()

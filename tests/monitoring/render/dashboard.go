@@ -124,10 +124,40 @@ type FieldConfig struct {
 			Options string `json:"options"`
 		} `json:"matcher"`
 		Properties []struct {
-			ID    string `json:"id"`
-			Value string `json:"value"`
+			ID    string   `json:"id"`
+			Value Property `json:"value"`
 		} `json:"properties"`
 	} `json:"overrides"`
+}
+
+// Property is what an override sets: a unit or a colour.
+type Property struct {
+	Unit       string `json:"-"`
+	FixedColor string `json:"fixedColor"`
+	Mode       string `json:"mode"`
+}
+
+// UnmarshalJSON takes the text of a unit, or the object of a colour.
+func (p *Property) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		return json.Unmarshal(data, &p.Unit)
+	}
+	type colour Property
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode((*colour)(p))
+}
+
+// property is what the overrides say of a field, by its name.
+func (f *FieldConfig) property(name, id string) Property {
+	for _, o := range f.Overrides {
+		for _, p := range o.Properties {
+			if o.Matcher.Options == name && p.ID == id {
+				return p.Value
+			}
+		}
+	}
+	return Property{}
 }
 
 // Field is how one value looks.

@@ -126,10 +126,5 @@ func (d *Dashboard) table(ctx context.Context, prometheus Prometheus, p *Panel, 
 // unit is that of a table's column, which overrides give by its new name.
 func (p *Panel) unit(column string) string {
 	name := p.Transformations[len(p.Transformations)-1].Options.RenameByName[column]
-	for _, o := range p.FieldConfig.Overrides {
-		if o.Matcher.Options == name && o.Properties[0].ID == "unit" {
-			return o.Properties[0].Value
-		}
-	}
-	return ""
+	return p.FieldConfig.property(name, "unit").Unit
 }
