@@ -79,7 +79,7 @@ func (g *Guard) credential(r *http.Request, stream tunnel.StreamKey) (credential
 		return token{reviews: g.reviews, value: value, source: limit.SourceOf(r.RemoteAddr)}, nil
 	}
 	if value, ok := protocolToken(r.Header); ok {
-		decoded, err := base64.RawURLEncoding.DecodeString(value)
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(value)
 		if err != nil || len(decoded) == 0 {
 			return nil, problem("the WebSocket subprotocol " + bearerProtocol + "… holds no base64url")
 		}

@@ -79,6 +79,9 @@ func FuzzCredential(f *testing.F) {
 	var door http.Handler
 	times := 0
 	f.Fuzz(func(t *testing.T, authorization, protocols, cookies, query string) {
+		if strings.ContainsAny(authorization+protocols+cookies, "\r\n\x00") {
+			t.Skip("net/http lets no such header in")
+		}
 		if times++; times%100 == 1 { // nobody may show one guard unknown tokens too often
 			door = fuzzGuard(t).Wrap(next)
 		}
