@@ -6,6 +6,7 @@ package section
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ modules:
 	}
 	want := datastream.NewDefaultCloudDataStream()
 	want.Enable, want.Tunnel.Listen, want.Stream.HoldTime.Duration = true, "127.0.0.1:1", 5*time.Second
-	if *c != *want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v\nwant %+v", c, want)
 	}
 }
@@ -46,7 +47,7 @@ func TestDecodeAbsentOrEmpty(t *testing.T) {
 	} {
 		c := datastream.NewDefaultCloudDataStream()
 		found, errs := parse(t, text).Decode("cloudDataStream", c)
-		if found != want || len(errs) > 0 || *c != *datastream.NewDefaultCloudDataStream() {
+		if found != want || len(errs) > 0 || !reflect.DeepEqual(c, datastream.NewDefaultCloudDataStream()) {
 			t.Errorf("%q: found %v, errors %v, %+v", text, found, errs, c)
 		}
 	}
