@@ -261,6 +261,7 @@ func TestMetricsOfFailures(t *testing.T) {
 	url := cam.URL()
 	cam.Close()
 	stream := applyRule(t, "metrics-failure", url)
+	waitState(t, stream, "idle")
 	control(t, stream, "start")
 	waitState(t, stream, "failed")
 	eventually(t, "a reconnect", func() bool {
