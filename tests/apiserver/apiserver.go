@@ -14,13 +14,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubeedge/datastream/tests/pki"
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 // bin is where "make e2e" and "make local-up" put the control plane.
@@ -76,8 +76,13 @@ func Start(ctx context.Context, dir, etcd, server string) (a *Server, stop func(
 			return nil, nil, err
 		}
 	}
-	client, peer := "http://"+freeAddress(), "http://"+freeAddress()
-	a.address = freeAddress()
+	var client, peer string
+	for _, address := range []*string{&client, &peer, &a.address} {
+		if *address, err = ports.Free("127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+	}
+	client, peer = "http://"+client, "http://"+peer
 	_, port, _ := net.SplitHostPort(a.address)
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -171,14 +176,4 @@ func (a *Server) Config(name, group string) (*rest.Config, error) {
 		Host: "https://" + a.address, QPS: 100, Burst: 200,
 		TLSClientConfig: rest.TLSClientConfig{CAData: a.CA.PEM(), CertData: certificate, KeyData: key},
 	}, nil
-}
-
-// freeAddress is one of the loopback that is free now.
-func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // no loopback
-	}
-	defer l.Close()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/auth"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 // writeQueueSize is the number of packets that may wait for one session before gortsplib closes it: several
@@ -72,7 +74,7 @@ func Start(cfg Config) (*Camera, error) {
 		return nil, err
 	}
 
-	ln, err := listenTCP(cfg.Address)
+	ln, err := ports.Listen(cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("starting camera: %w", err)
 	}

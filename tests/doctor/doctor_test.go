@@ -5,7 +5,6 @@ package doctor
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/kubeedge/datastream/cloud/pkg/streamctl/cmd"
 	"github.com/kubeedge/datastream/tests/camera"
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 // nowhere is a camera's URL for set-ups that never get as far.
@@ -54,10 +54,9 @@ func TestCamera(t *testing.T) {
 			return strings.Replace(url, "rtsp://", "rtsp://admin:canary@", 1)
 		}, "source", "AuthenticationFailed"},
 		"PortClosed": {func(t *testing.T) string {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+			address, err := ports.Free("127.0.0.1:0")
 			must(t, err)
-			defer l.Close()
-			return "rtsp://" + l.Addr().String() + "/stream"
+			return "rtsp://" + address + "/stream"
 		}, "source", "ConnectionRefused"},
 		"PathUnknown": {func(t *testing.T) string { return cameraOf(t, camera.Config{}).URL() + "/none" }, "source", "NotFound"},
 		"CodecUnknown": {func(t *testing.T) string {

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -34,6 +33,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/client/clientset/versioned"
 	"github.com/kubeedge/datastream/pkg/client/clientset/versioned/fake"
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 // Options are what differs between a demo and a test.
@@ -181,10 +181,10 @@ func (c *Cluster) configure(o Options) (*v1alpha1.CloudDataStream, *v1alpha1.Edg
 	if edge.CertFile, edge.KeyFile, err = c.CA.Node(o.Node); err != nil {
 		return nil, nil, err
 	}
-	if cloud.Stream.Listen, err = freeAddress(o.ListenViewers); err != nil {
+	if cloud.Stream.Listen, err = ports.Free(o.ListenViewers); err != nil {
 		return nil, nil, fmt.Errorf("listening for viewers: %w", err)
 	}
-	if cloud.Tunnel.Listen, err = freeAddress("127.0.0.1:0"); err != nil {
+	if cloud.Tunnel.Listen, err = ports.Free("127.0.0.1:0"); err != nil {
 		return nil, nil, err
 	}
 	cloud.Stream.Authentication = v1alpha1.AuthenticationNone
@@ -192,24 +192,13 @@ func (c *Cluster) configure(o Options) (*v1alpha1.CloudDataStream, *v1alpha1.Edg
 	if c.Proxy, err = NewProxy(c.Tunnels); err != nil {
 		return nil, nil, err
 	}
-	if edge.Metrics.Listen, err = freeAddress("127.0.0.1:0"); err != nil {
+	if edge.Metrics.Listen, err = ports.Free("127.0.0.1:0"); err != nil {
 		return nil, nil, err
 	}
 	c.EdgeMetrics = edge.Metrics.Listen
 	edge.NodeName, edge.Server = o.Node, "wss://"+c.Proxy.Address()
 	edge.StoreFile = filepath.Join(o.Dir, "assignment.json")
 	return cloud, edge, nil
-}
-
-// freeAddress replaces port 0 by one that is free now.
-func freeAddress(address string) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", address)
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // WaitReady returns when the cloud knows its rules and hears of new ones.

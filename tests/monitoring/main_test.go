@@ -10,7 +10,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	config "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/tests/harness"
 	"github.com/kubeedge/datastream/tests/monitoring/collector"
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 const (
@@ -54,7 +54,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if edgeMetrics, err = freeAddress(); err != nil {
+	if edgeMetrics, err = ports.Free("127.0.0.1:0"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -89,14 +89,4 @@ func run(m *testing.M) int {
 		return 1
 	}
 	return code
-}
-
-// freeAddress is one that nobody listens on now.
-func freeAddress() (string, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

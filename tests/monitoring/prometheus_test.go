@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/monitoring/render"
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 // rateInterval stands for Grafana's $__rate_interval where Prometheus scrapes each second.
@@ -99,7 +100,7 @@ scrape_configs:
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address, err := freeAddress()
+	address, err := ports.Free("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

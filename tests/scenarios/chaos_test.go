@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -29,6 +28,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/ports"
 )
 
 var chaosTime = flag.Duration("chaos", 0, "how long parts die at random in TestChaos")
@@ -111,7 +111,13 @@ func (p *part) stop() {
 
 func newPlant(t *testing.T) *plant {
 	t.Helper()
-	p := &plant{t: t, dir: t.TempDir(), tunnels: freeAddress(t), viewers: freeAddress(t)}
+	p := &plant{t: t, dir: t.TempDir()}
+	for _, address := range []*string{&p.tunnels, &p.viewers} {
+		var err error
+		if *address, err = ports.Free("127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var err error
 	if p.ca, err = harness.NewAuthority(p.dir); err != nil {
 		t.Fatal(err)
@@ -152,16 +158,6 @@ func (p *plant) close() {
 		c.Close()
 	}
 	http.DefaultClient.CloseIdleConnections()
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (p *plant) runCloud(ctx context.Context) {
