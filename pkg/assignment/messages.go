@@ -33,6 +33,8 @@ type Entry struct {
 	Problem string
 	// Credentials are what the source asks for, as its Secret has them now.
 	Credentials tunnel.Credentials
+	// CredentialsUnknown says that the source asks for some, and that nobody could read their Secret since the controller started.
+	CredentialsUnknown bool
 }
 
 // NodeDirectory is the whole set of one node's targets, also those with a problem. An empty one

@@ -81,7 +81,8 @@ type Desired struct {
 	Generation uint64 `json:"generation"`
 	// Traceparent names the trace that a start belongs to (W3C Trace Context, 3.2); empty if it is not traced.
 	Traceparent string `json:"traceparent,omitempty"`
-	// Credentials are those that the source asks for. They come with Start and Pause only, and count until the next Desired.
+	// Credentials are those that the source asks for. They come with Start and Pause only, and count until a Stop or others. A cloud
+	// that does not know them yet sends none.
 	Credentials Credentials `json:"credentials,omitzero"`
 }
 

@@ -75,7 +75,8 @@ func questions() []question {
 		get("no rule in default", "/node/edge-1", "401 401 401 403 404 404 403 401 403", "GET /node/{node}"),
 		get("list", "/streams", anybodyKnown, "GET /streams"),
 		get("metrics", "/metrics", monitors, "GET /metrics"),
-		get("profiles", "/debug/pprof", nobody, "GET /debug/pprof"),
+		get("profiles", "/debug/pprof/", nobody, "GET /debug/pprof/"),
+		get("profiles, where their links would lead nowhere", "/debug/pprof", strings.ReplaceAll(everybody, "200", "404")),
 		get("heap profile", "/debug/pprof/heap", nobody, "GET /debug/pprof/{profile}"),
 		get("CPU profile", "/debug/pprof/profile?seconds=1", nobody),
 		get("trace", "/debug/pprof/trace?seconds=1", nobody),
@@ -125,6 +126,7 @@ func makeCallers(t *testing.T) map[string]caller {
 	_, err := bindings.Create(t.Context(), monitoring, metav1.CreateOptions{})
 	must(t, err)
 	t.Cleanup(func() { _ = bindings.Delete(context.Background(), monitoring.Name, metav1.DeleteOptions{}) })
+	granted(t, monitoring.Subjects[0], mayGetPath("/metrics"))
 	// The token is refused for its time and for nothing else.
 	if code, _ := ask(t, caller{token: resign(t, get, time.Now().Add(time.Hour))}, question{method: http.MethodGet, url: inYard + "?format=state"}); code != 200 {
 		t.Errorf("a token that we signed is answered with %d", code)
@@ -223,6 +225,7 @@ func TestOneRule(t *testing.T) {
 		_ = env.admin.RbacV1().RoleBindings(yard).Delete(context.Background(), binding.Name, metav1.DeleteOptions{})
 		_ = env.admin.RbacV1().Roles(yard).Delete(context.Background(), role.Name, metav1.DeleteOptions{})
 	})
+	granted(t, binding.Subjects[0], mayGet(yard, rule))
 	c := caller{token: account(t, "gatekeeper", nil)}
 	for url, want := range map[string]int{
 		inYard + "?format=state":                    200,
@@ -321,7 +324,7 @@ func newRequest(t *testing.T, c caller, q question) *http.Request {
 	return req
 }
 
-// ask returns the answer; of a stream only its beginning.
+// ask returns the answer, or its beginning. Profiles are read to their end: what the server still wrote of one would outlive the test.
 func ask(t *testing.T, c caller, q question) (code int, body []byte) {
 	t.Helper()
 	client := env.client
@@ -335,6 +338,10 @@ func ask(t *testing.T, c caller, q question) (code int, body []byte) {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		body, err = io.ReadAll(io.LimitReader(resp.Body, 1000))
 		must(t, err)
+		if strings.HasPrefix(q.url, "/debug/pprof/") {
+			_, err = io.Copy(io.Discard, resp.Body)
+			must(t, err)
+		}
 	}
 	return resp.StatusCode, body
 }

@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -47,35 +46,14 @@ const (
 // env is what all tests share.
 var env struct {
 	*apiserver.Server
+	issuer *issuer // of OpenID Connect
 	admin  kubernetes.Interface
 	server *clouddatastream.Server
 	url    string // of viewers
 	client *http.Client
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	etcd, server, err := apiserver.Find()
-	if err != nil {
-		if os.Getenv("E2E_CLUSTER") != "" { // make e2e
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		fmt.Println("skipped:", err)
-		return 0
-	}
-	code := 1
-	if err := withEnvironment(etcd, server, func() { code = m.Run() }); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(apiserver.Main(m, withEnvironment)) }
 
 func withEnvironment(etcd, server string, use func()) error {
 	dir, err := os.MkdirTemp("", "access")
@@ -85,8 +63,16 @@ func withEnvironment(etcd, server string, use func()) error {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if env.issuer, err = newIssuer(); err != nil {
+		return err
+	}
+	defer env.issuer.Close()
+	flags, err := env.issuer.flags(dir)
+	if err != nil {
+		return err
+	}
 	var stop func()
-	if env.Server, stop, err = apiserver.Start(ctx, dir, etcd, server); err != nil {
+	if env.Server, stop, err = apiserver.Start(ctx, dir, etcd, server, flags...); err != nil {
 		return err
 	}
 	defer stop()
@@ -133,6 +119,7 @@ func withServer(ctx context.Context, dir string, use func()) error {
 	cfg.Tunnel.CAFile, cfg.Tunnel.CertFile, cfg.Tunnel.KeyFile = filepath.Join(dir, "nodes.crt"), filepath.Join(dir, "tunnel.crt"), filepath.Join(dir, "tunnel.key")
 	cfg.Stream.CertFile, cfg.Stream.KeyFile, cfg.Stream.ClientCAFile = env.File("server.crt"), env.File("server.key"), env.File("ca.crt")
 	cfg.Stream.RecheckInterval.Duration = recheck
+	cfg.Stream.WaitTimeout.Duration = patience // for the streams to begin
 	cfg.Stream.EnableProfiling = true
 	pair, err := nodes.Issue(pki.Server("tunnel"))
 	if err != nil {

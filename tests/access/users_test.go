@@ -21,6 +21,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,9 +62,33 @@ func account(t *testing.T, name string, namespaces []string, roles ...string) st
 			bind(t, namespace, name, role, subject)
 		}
 	}
-	review, err := accounts.CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	request, err := accounts.CreateToken(t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	must(t, err)
-	return review.Status.Token
+	token := request.Status.Token
+	known(t, token, "system:serviceaccount:"+yard+":"+name)
+	return token
+}
+
+// known waits until the API server knows the token as that user's.
+func known(t *testing.T, token, user string) {
+	t.Helper()
+	eventually(t, "the API server to know "+user, func() bool {
+		review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
+		review, err := env.admin.AuthenticationV1().TokenReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		must(t, err)
+		return review.Status.User.Username == user
+	})
+}
+
+// eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // bind binds a ClusterRole in a namespace, until it is unbound or the test is over.
@@ -76,12 +101,43 @@ func bind(t *testing.T, namespace, name, role string, subject rbacv1.Subject) (u
 	}
 	_, err := bindings.Create(t.Context(), b, metav1.CreateOptions{})
 	must(t, err)
+	granted(t, subject, mayGet(namespace, ""))
 	unbind = func() {
 		t.Helper()
 		must(t, bindings.Delete(t.Context(), b.Name, metav1.DeleteOptions{}))
 	}
 	t.Cleanup(func() { _ = bindings.Delete(context.Background(), b.Name, metav1.DeleteOptions{}) })
 	return unbind
+}
+
+// mayGet is the right to watch the streams of a namespace, or of one rule of it.
+func mayGet(namespace, rule string) authorizationv1.SubjectAccessReviewSpec {
+	return authorizationv1.SubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+		Verb: "get", Group: "streamrules.kubeedge.io", Resource: "streamrules", Subresource: "stream", Namespace: namespace, Name: rule,
+	}}
+}
+
+// mayGetPath is the right to a path that is no resource's.
+func mayGetPath(path string) authorizationv1.SubjectAccessReviewSpec {
+	return authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: path}}
+}
+
+// granted waits until the API server knows that the subject has the right: it hears of roles and bindings a little later than they are there.
+func granted(t *testing.T, subject rbacv1.Subject, right authorizationv1.SubjectAccessReviewSpec) {
+	t.Helper()
+	right.User = subject.Name
+	switch subject.Kind {
+	case rbacv1.ServiceAccountKind:
+		right.User = "system:serviceaccount:" + subject.Namespace + ":" + subject.Name
+	case rbacv1.GroupKind:
+		right.User, right.Groups = "anybody", []string{subject.Name}
+	}
+	eventually(t, "the right of "+right.User, func() bool {
+		review := &authorizationv1.SubjectAccessReview{Spec: right}
+		review, err := env.admin.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		must(t, err)
+		return review.Status.Allowed
+	})
 }
 
 // certificate makes somebody who comes by a certificate of the API server's CA.
@@ -98,17 +154,21 @@ func certificate(t *testing.T, name string) caller {
 func resign(t *testing.T, token string, expires time.Time) string {
 	t.Helper()
 	parts := strings.Split(token, ".")
-	header := decodePart(t, parts[0])
-	header["alg"] = "ES256"
 	payload := decodePart(t, parts[1])
 	payload["exp"], payload["iat"], payload["nbf"] = expires.Unix(), expires.Add(-time.Hour).Unix(), expires.Add(-time.Hour).Unix()
-	signed := encodePart(t, header) + "." + encodePart(t, payload)
-
 	data, err := os.ReadFile(env.File("accounts.key"))
 	must(t, err)
 	block, _ := pem.Decode(data)
 	key, err := x509.ParseECPrivateKey(block.Bytes)
 	must(t, err)
+	return sign(t, key, decodePart(t, parts[0]), payload)
+}
+
+// sign makes a JSON Web Token (RFC 7519).
+func sign(t *testing.T, key *ecdsa.PrivateKey, header, payload map[string]any) string {
+	t.Helper()
+	header["alg"] = "ES256"
+	signed := encodePart(t, header) + "." + encodePart(t, payload)
 	sum := sha256.Sum256([]byte(signed))
 	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
 	must(t, err)

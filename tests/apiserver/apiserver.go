@@ -56,8 +56,8 @@ func Find() (etcd, server string, err error) {
 	return etcd, server, nil
 }
 
-// Start starts both in an existing folder; they end with ctx, and stop waits for that.
-func Start(ctx context.Context, dir, etcd, server string) (a *Server, stop func(), err error) {
+// Start starts both in an existing folder, kube-apiserver with more flags if there are; they end with ctx, and stop waits for that.
+func Start(ctx context.Context, dir, etcd, server string, flags ...string) (a *Server, stop func(), err error) {
 	a = &Server{dir: dir, exited: make(chan error, 2)}
 	if a.CA, err = pki.NewAuthority("apiserver"); err != nil {
 		return nil, nil, err
@@ -96,11 +96,11 @@ func Start(ctx context.Context, dir, etcd, server string) (a *Server, stop func(
 	for _, command := range [][]string{
 		{etcd, "--data-dir=" + a.File("etcd"), "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer, "--log-level=warn"},
-		{server, "--etcd-servers=" + client, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + dir,
+		append([]string{server, "--etcd-servers=" + client, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + dir,
 			"--tls-cert-file=" + a.File("server.crt"), "--tls-private-key-file=" + a.File("server.key"), "--client-ca-file=" + a.File("ca.crt"),
 			"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--service-account-key-file=" + a.File("accounts.key"),
 			"--service-account-signing-key-file=" + a.File("accounts.key"), "--service-cluster-ip-range=10.254.0.0/24",
-			"--authorization-mode=RBAC", "--endpoint-reconciler-type=none"},
+			"--authorization-mode=RBAC", "--endpoint-reconciler-type=none"}, flags...),
 	} {
 		if err := a.run(ctx, command); err != nil {
 			stop()
@@ -142,7 +142,7 @@ func (a *Server) run(ctx context.Context, command []string) error {
 
 // ready returns when the API server and its built-in roles are there.
 func (a *Server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	config, err := a.Config("admin", "system:masters")
 	if err != nil {

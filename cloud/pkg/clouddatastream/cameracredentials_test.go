@@ -54,3 +54,58 @@ func TestCredentials(t *testing.T) {
 	told(tunnel.Stop, tunnel.Credentials{})
 	detach()
 }
+
+// After a start the cloud may not know the credentials. An edge that has them goes on: it is told no stop that would have it forget them before it is clear
+// whether somebody watches.
+func TestCredentialsUnknown(t *testing.T) {
+	known, unknown := tunnel.NewCredentials("rtsp://cam", "u", "1"), assignment.Entry{RuleUID: "uid", CredentialsUnknown: true}
+	toldNothing := func(t *testing.T, r *rig) {
+		t.Helper()
+		if len(r.tunnel.wake) > 0 || r.tunnel.desired != (tunnel.Desired{}) {
+			t.Errorf("the edge is told %+v", r.tunnel.desired)
+		}
+	}
+	t.Run("viewers come back", func(t *testing.T) {
+		r := newRig(t)
+		r.update(unknown)
+		r.mustConnect(1)
+		toldNothing(t, r)
+		_, detach := r.attach()
+		defer detach()
+		r.wantAction(tunnel.Start)
+		if !r.tunnel.desired.Credentials.IsZero() {
+			t.Error("there are credentials")
+		}
+		r.disconnect(r.tunnel)
+		r.mustConnect(2)
+		r.wantAction(tunnel.Start)
+		r.update(assignment.Entry{RuleUID: "uid", Credentials: known})
+		r.wantAction(tunnel.Start)
+		if r.tunnel.desired.Credentials != known {
+			t.Error("the edge is not told the credentials")
+		}
+	})
+	t.Run("nobody comes", func(t *testing.T) {
+		for name, e := range map[string]assignment.Entry{
+			"known": {RuleUID: "uid", Credentials: known}, "gone": {RuleUID: "uid", Problem: "the Secret is gone"},
+		} {
+			r := newRig(t)
+			r.update(unknown)
+			r.mustConnect(1)
+			toldNothing(t, r)
+			r.update(e)
+			if r.wantAction(tunnel.Stop); len(r.tunnel.wake) == 0 || r.tunnel.desired.Action != tunnel.Stop {
+				t.Errorf("%s: the edge is told %+v", name, r.tunnel.desired)
+			}
+		}
+	})
+	t.Run("the Secret turns out to be gone", func(t *testing.T) {
+		r := newRig(t)
+		r.update(unknown)
+		r.mustConnect(1)
+		_, detach := r.attach()
+		defer detach()
+		r.update(assignment.Entry{RuleUID: "uid", Problem: "the Secret is gone"})
+		r.wantAction(tunnel.Stop)
+	})
+}

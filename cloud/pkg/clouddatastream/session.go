@@ -46,7 +46,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	desired tunnel.Desired
-	told    bool // desired has been written
+	told    bool // desired has been written, or there is none yet
 	wake    chan struct{}
 
 	messages *rate.Limiter // those from the edge
@@ -65,7 +65,7 @@ func acceptSession(conn *tunnel.Conn, video *VideoSession) (*Session, error) {
 	if hello.Node != video.key.Node {
 		return nil, fmt.Errorf("%w: hello of node %.64q", tunnel.ErrMalformed, hello.Node)
 	}
-	return &Session{key: video.key, hello: *hello, conn: conn, video: video, wake: make(chan struct{}, 1),
+	return &Session{key: video.key, hello: *hello, conn: conn, video: video, wake: make(chan struct{}, 1), told: true,
 		messages: rate.NewLimiter(messagesPerSecond, messageBurst)}, nil
 }
 

@@ -180,7 +180,7 @@ func (c *Controller) syncNode(node string, tell bool) {
 		withdraw(all, refused)
 		targets = nil // who may not serve cameras is not told where they are
 	} else if !known && !tell {
-		return // a target whose Secret is about to be read must not be taken away for that long: the node is looked at when it is there
+		return // the node is looked at in a moment, when the Secret is there: until then CloudDataStream has what was known before
 	}
 	entries := directory(all)
 	desired := assignment.New(node, targets)

@@ -43,7 +43,7 @@ func (e events) transitions(rule *streamrules.StreamRule, after *streamrules.Str
 	before := &rule.Status
 	if c := changed(before, after, streamrules.ConditionEndpointsResolved); c != nil {
 		switch {
-		case c.Status == metav1.ConditionFalse:
+		case c.Status != metav1.ConditionTrue:
 			e.recorder.Event(rule, corev1.EventTypeWarning, c.Reason, c.Message)
 		case before.ObservedGeneration != 0: // that a new rule has its endpoints is no news
 			e.recorder.Event(rule, corev1.EventTypeNormal, c.Reason, c.Message)

@@ -42,6 +42,7 @@ type observedTarget struct {
 	ruleUID    string
 	generation int64 // of the rule
 	problem    *problem
+	doubt      *problem
 	stream     *assignment.StreamState // nil until CloudDataStream has told
 }
 
@@ -70,7 +71,7 @@ func (o *observations) setNode(node string, all []resolved, delivered, reachable
 	for i := range all {
 		r := &all[i]
 		key := r.target.Key(node)
-		target := &observedTarget{ruleUID: r.target.RuleUID, generation: r.generation, problem: r.problem}
+		target := &observedTarget{ruleUID: r.target.RuleUID, generation: r.generation, problem: r.problem, doubt: r.doubt}
 		old := before.targets[key]
 		if old != nil && old.ruleUID == target.ruleUID {
 			target.stream = old.stream
@@ -86,7 +87,7 @@ func (o *observations) setNode(node string, all []resolved, delivered, reachable
 }
 
 func (t *observedTarget) sameAssignment(other *observedTarget) bool {
-	return sameProblem(t.problem, other.problem) && t.ruleUID == other.ruleUID && t.generation == other.generation
+	return sameProblem(t.problem, other.problem) && sameProblem(t.doubt, other.doubt) && t.ruleUID == other.ruleUID && t.generation == other.generation
 }
 
 // setStreams takes what streams do. Those of targets that do not exist are ignored.
@@ -131,6 +132,7 @@ type observation struct {
 	delivered bool
 	reachable bool
 	problem   *problem
+	doubt     *problem
 	stream    *assignment.StreamState // never changed, nil if nothing is known
 }
 
@@ -161,7 +163,7 @@ func (o *observations) of(rule *streamrules.StreamRule) ([]observation, bool) {
 		if t == nil || t.ruleUID != string(rule.UID) || t.generation != rule.Generation {
 			return nil, false
 		}
-		out = append(out, observation{spec, node.delivered, node.reachable, t.problem, t.stream})
+		out = append(out, observation{spec, node.delivered, node.reachable, t.problem, t.doubt, t.stream})
 	}
 	return out, true
 }

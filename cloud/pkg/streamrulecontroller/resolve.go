@@ -45,6 +45,8 @@ type resolved struct {
 	// credentials are those that the target needs; they are for CloudDataStream only.
 	credentials tunnel.Credentials
 	problem     *problem // nil if the target can be served
+	// doubt is why it is not known whether it can be. It is served: a node that has what it needs goes on.
+	doubt *problem
 }
 
 func (r *resolved) entry() assignment.Entry {
@@ -53,7 +55,7 @@ func (r *resolved) entry() assignment.Entry {
 	if r.problem != nil {
 		e.Problem = r.problem.message
 	} else {
-		e.Credentials = r.credentials
+		e.Credentials, e.CredentialsUnknown = r.credentials, r.doubt != nil
 	}
 	return e
 }
@@ -67,8 +69,8 @@ func directory(all []resolved) []assignment.Entry {
 	return entries
 }
 
-// resolve returns all targets of a node, and those that can be served for its assignment. It reports false while a Secret that one of them
-// needs is still being read for the first time.
+// resolve returns all targets of a node, and those that its assignment has: all but those that are known not to be fit for service. It reports false
+// during the first try to read a Secret that one of them needs.
 func (r *rules) resolve(node string) (all []resolved, targets []assignment.Target, known bool) {
 	found := r.ofNode(node)
 	slices.SortFunc(found, func(a, b *streamrules.StreamRule) int {
@@ -90,14 +92,15 @@ func (r *rules) resolve(node string) (all []resolved, targets []assignment.Targe
 				continue
 			}
 			seen.Insert(key)
-			credentials, problem := sources.complete(&target, key)
+			found := sources.complete(&target, key)
+			problem := found.problem
 			if problem == nil && len(targets) == assignment.MaxTargets {
 				problem = tooMany
 			}
 			if problem == nil {
 				targets = append(targets, target)
 			}
-			all = append(all, resolved{target, rule.Generation, credentials, problem})
+			all = append(all, resolved{target, rule.Generation, found.credentials, problem, found.doubt})
 		}
 	}
 	return all, targets, !sources.reading
@@ -106,15 +109,17 @@ func (r *rules) resolve(node string) (all []resolved, targets []assignment.Targe
 // source is what an endpoint says, or the problem with it.
 type source struct {
 	spec        *streamrules.StreamRuleEndpointSpec
-	credentials tunnel.Credentials
+	guarded     bool               // it needs credentials
+	credentials tunnel.Credentials // none if there is a doubt
 	problem     *problem
+	doubt       *problem
 }
 
 // sources reads each endpoint once, so that all targets of an assignment see the same version of it.
 type sources struct {
 	endpoints listers.StreamRuleEndpointLister
 	secrets   *secrets
-	reading   bool // a Secret is being read for the first time
+	reading   bool // there is a Secret whose first reading has not ended
 	known     map[types.NamespacedName]source
 }
 
@@ -142,20 +147,20 @@ func (s *sources) read(name types.NamespacedName) source {
 	if !needed {
 		return source{spec: &endpoint.Spec}
 	}
-	state, known := s.secrets.get(secret)
+	state, tried := s.secrets.get(secret)
+	s.reading = s.reading || !tried
 	switch {
-	case !known:
-		s.reading = true
-		return source{problem: &problem{streamrules.ReasonCredentialsMissing, fmt.Sprintf("Secret %s has not been read yet", secret)}}
+	case state.unknown:
+		return source{spec: &endpoint.Spec, guarded: true, doubt: state.problem}
 	case state.credentials.IsZero():
 		return source{problem: state.problem}
 	}
 	u, _ := url.Parse(endpoint.Spec.URL) // it is valid
-	return source{spec: &endpoint.Spec, credentials: state.credentials.For(tunnel.Origin(u))}
+	return source{spec: &endpoint.Spec, guarded: true, credentials: state.credentials.For(tunnel.Origin(u))}
 }
 
-// problemOf returns what is wrong with an endpoint, whether its targets are served or not. It reports false while its Secret is still being
-// read for the first time.
+// problemOf returns what is wrong with an endpoint, whether its targets are served or not. It reports false during the first try to read its
+// Secret.
 func (r *rules) problemOf(e *streamrules.StreamRuleEndpoint) (p *problem, known bool) {
 	if err := validate(&e.Spec); err != nil {
 		return &problem{reasonInvalidEndpoint, err.Error()}, true
@@ -164,8 +169,8 @@ func (r *rules) problemOf(e *streamrules.StreamRuleEndpoint) (p *problem, known 
 	if !needed {
 		return nil, true
 	}
-	state, known := r.secrets.get(secret)
-	return state.problem, known
+	state, tried := r.secrets.get(secret)
+	return state.problem, tried
 }
 
 // secretOf names the Secret that an endpoint refers to, if it does.
@@ -176,19 +181,19 @@ func secretOf(e *streamrules.StreamRuleEndpoint) (types.NamespacedName, bool) {
 	return types.NamespacedName{Namespace: e.Namespace, Name: e.Spec.CredentialsSecretRef.Name}, true
 }
 
-// complete adds to the target what its endpoint says, except for the credentials, which it returns.
-func (s *sources) complete(t *assignment.Target, key tunnel.StreamKey) (tunnel.Credentials, *problem) {
+// complete adds to the target what its endpoint says, which it returns: no node is told the credentials that way.
+func (s *sources) complete(t *assignment.Target, key tunnel.StreamKey) source {
 	if err := key.Validate(); err != nil {
-		return tunnel.Credentials{}, &problem{reasonInvalidTarget, err.Error()}
+		return source{problem: &problem{reasonInvalidTarget, err.Error()}}
 	}
 	found := s.get(types.NamespacedName{Namespace: t.Namespace, Name: t.Endpoint})
 	if found.problem != nil {
-		return tunnel.Credentials{}, found.problem
+		return found
 	}
 	t.Protocol = string(streamrules.ProtocolWebSocket)
 	t.URL, t.Properties = found.spec.URL, found.spec.Properties
-	t.NeedsCredentials = !found.credentials.IsZero()
-	return found.credentials, nil
+	t.NeedsCredentials = found.guarded
+	return found
 }
 
 // validate checks what no node could serve. Whether a node knows the URL's scheme is the node's to say.

@@ -78,7 +78,7 @@ func newRules(client versioned.Interface, kube typedcorev1.SecretsGetter, change
 	})
 	must(err)
 	// In this order: what an endpoint refers to is known once its event has been handled.
-	r.hasSynced = []cache.InformerSynced{ruleInformer.HasSynced, endpoints.HasSynced, r.secrets.answered}
+	r.hasSynced = []cache.InformerSynced{ruleInformer.HasSynced, endpoints.HasSynced, r.secrets.tried}
 	return r
 }
 

@@ -27,21 +27,27 @@ import (
 const (
 	// maxSecrets bounds the Secrets that are watched: each is a watch of its own.
 	maxSecrets = 1024
-	// listTimeout bounds one try to read a Secret. What is wrong with the API server counts as an answer once answerTimeout is over; what
-	// it has decided (there is none, it is forbidden) does at once.
-	listTimeout   = 5 * time.Second
-	answerTimeout = 10 * time.Second
+	// listTimeout bounds one try to read a Secret.
+	listTimeout = 5 * time.Second
+	// forbiddenGrace is how long a Secret that was never read has to be forbidden until that is believed: an API server that has just started
+	// may refuse what it allows, and an upgrade may start cloudcore before it brings its rights.
+	forbiddenGrace = 5 * time.Minute
 )
 
-// secretState is what is known of a Secret. Both may be there: a Secret that was read and may no longer be stays in use.
+// secretState is what is known of a Secret. Credentials may come with a problem: a Secret that was read and may no longer be stays in use.
 type secretState struct {
 	credentials tunnel.Credentials // for no origin yet
 	problem     *problem
+	// unknown says that there was no answer yet that could be believed, for the reason that problem gives: the Secret may hold anything.
+	unknown bool
 }
 
 func (s secretState) equal(other secretState) bool {
-	return s.credentials == other.credentials && sameProblem(s.problem, other.problem)
+	return s.credentials == other.credentials && s.unknown == other.unknown && sameProblem(s.problem, other.problem)
 }
+
+// known says whether the Secret, or that it cannot be used, is known. What is known stays so until something else is.
+func (s secretState) known() bool { return s.problem != nil && !s.unknown || !s.credentials.IsZero() }
 
 // secrets knows the Secrets that endpoints refer to. It watches each by its name, so that a right to those names is enough, and
 // only as long as an endpoint refers to it. Of a Secret it keeps nothing but the credentials.
@@ -59,12 +65,12 @@ type secrets struct {
 
 // secretWatch follows one Secret.
 type secretWatch struct {
-	name     types.NamespacedName
-	users    int                // endpoints that refer to it
-	cancel   context.CancelFunc // nil if there was no room for it
-	began    time.Time
-	answered bool
-	state    secretState
+	name      types.NamespacedName
+	users     int                // endpoints that refer to it
+	cancel    context.CancelFunc // nil if there was no room for it
+	tried     bool               // the first try to read it has ended
+	forbidden time.Time          // since when each try said so, while the Secret is not known; zero if the last one did not
+	state     secretState
 }
 
 func newSecrets(client typedcorev1.SecretsGetter, changed func(types.NamespacedName)) *secrets {
@@ -121,13 +127,12 @@ func (s *secrets) use(name types.NamespacedName) {
 
 func (s *secrets) begin(w *secretWatch) {
 	if s.active == maxSecrets {
-		w.answered, w.state.problem = true, tooManySecrets
+		w.tried, w.state.problem = true, tooManySecrets
 		return
 	}
 	s.active++
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(s.ctx)
-	w.began = time.Now()
 	s.running.Go(func() { s.watch(ctx, w) })
 }
 
@@ -154,8 +159,8 @@ var tooManySecrets = &problem{
 	streamrules.ReasonCredentialsMissing, fmt.Sprintf("cloudcore reads at most %d Secrets: let cameras with the same user share one", maxSecrets),
 }
 
-// get returns what is known of a Secret. It reports false while the answer to the first question is still to come: changed is called then.
-func (s *secrets) get(name types.NamespacedName) (secretState, bool) {
+// get returns what is known of a Secret. It reports false during the first try to read it: changed is called at its end.
+func (s *secrets) get(name types.NamespacedName) (state secretState, tried bool) {
 	if s.client == nil {
 		return secretState{problem: &problem{
 			streamrules.ReasonCredentialsMissing, fmt.Sprintf("Secret %s cannot be read: this cloudcore reads no Secrets", name),
@@ -164,18 +169,25 @@ func (s *secrets) get(name types.NamespacedName) (secretState, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.watches[name]
-	if w == nil || !w.answered { // nil: the endpoint's event is still on its way
-		return secretState{}, false
+	if w == nil || !w.tried { // nil: the endpoint's event is still on its way
+		return secretState{problem: notRead(name, "it is being read"), unknown: true}, false
 	}
 	return w.state, true
 }
 
-// answered says whether there is an answer about every Secret.
-func (s *secrets) answered() bool {
+// notRead is the problem of a Secret of which nothing is known.
+func notRead(name types.NamespacedName, why any) *problem {
+	return &problem{
+		streamrules.ReasonCredentialsUnknown, fmt.Sprintf("Secret %s could not be read yet, and nodes go on with what they have: %v", name, why),
+	}
+}
+
+// tried says whether there was a try to read every Secret, with or without success.
+func (s *secrets) tried() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, w := range s.watches {
-		if !w.answered {
+		if !w.tried {
 			return false
 		}
 	}
@@ -216,11 +228,12 @@ func (s *secrets) take(w *secretWatch, found *corev1.Secret) {
 	s.set(w, state)
 }
 
-// failed takes note that the Secret cannot be read.
+// failed takes note that the Secret cannot be read. That the API server cannot answer says nothing about the Secret, and what was known of it stays. That it
+// is forbidden is an answer too, but for one that was never read it has to last.
 func (s *secrets) failed(w *secretWatch, err error) {
 	s.mu.Lock()
 	state := w.state
-	early := !w.answered && time.Since(w.began) < answerTimeout
+	forbidden := w.note(apierrors.IsForbidden(err), time.Now())
 	s.mu.Unlock()
 	switch {
 	case apierrors.IsForbidden(err):
@@ -228,20 +241,33 @@ func (s *secrets) failed(w *secretWatch, err error) {
 		if !state.credentials.IsZero() {
 			message += "; what was read before stays in use"
 		}
+		state.unknown = !state.known() && forbidden < forbiddenGrace
 		state.problem = &problem{streamrules.ReasonCredentialsForbidden, message}
-	case early || !state.credentials.IsZero():
-		return // the API server will be back
+	case state.known() || state.problem != nil && state.problem.reason == streamrules.ReasonCredentialsUnknown:
+		return // the first error stands for those that follow, which may differ each time
 	default:
-		state.problem = &problem{streamrules.ReasonCredentialsMissing, fmt.Sprintf("reading Secret %s: %v", w.name, err)}
+		state.problem, state.unknown = notRead(w.name, err), true
 	}
 	s.set(w, state)
 }
 
+// note takes note whether the Secret is forbidden, and returns for how long it has been that. The mutex is held.
+func (w *secretWatch) note(forbidden bool, now time.Time) time.Duration {
+	switch {
+	case !forbidden:
+		w.forbidden = time.Time{}
+		return 0
+	case w.forbidden.IsZero():
+		w.forbidden = now
+	}
+	return now.Sub(w.forbidden)
+}
+
 func (s *secrets) set(w *secretWatch, state secretState) {
 	s.mu.Lock()
-	same := w.answered && w.state.equal(state) || s.watches[w.name] != w
-	rotated := w.answered && !w.state.credentials.IsZero() && !state.credentials.IsZero() && w.state.credentials != state.credentials
-	w.answered, w.state = true, state
+	same := w.tried && w.state.equal(state) || s.watches[w.name] != w
+	rotated := !w.state.credentials.IsZero() && !state.credentials.IsZero() && w.state.credentials != state.credentials
+	w.tried, w.state = true, state
 	s.mu.Unlock()
 	if same {
 		return

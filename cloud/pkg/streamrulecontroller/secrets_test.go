@@ -5,12 +5,14 @@ package streamrulecontroller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,10 +36,10 @@ type vault struct {
 	*testing.T
 	*kubefake.Clientset
 
-	mu        sync.Mutex
-	forbidden bool
-	watching  map[string]int // open watches by name
-	changed   chan struct{}  // closed and replaced when watching changes
+	mu       sync.Mutex
+	broken   error          // nil: it answers
+	watching map[string]int // open watches by name
+	changed  chan struct{}  // closed and replaced when watching changes
 }
 
 func newVault(t *testing.T, secrets ...runtime.Object) *vault {
@@ -45,7 +47,7 @@ func newVault(t *testing.T, secrets ...runtime.Object) *vault {
 	v := &vault{T: t, Clientset: kubefake.NewSimpleClientset(secrets...), watching: make(map[string]int), changed: make(chan struct{})}
 	v.PrependReactor("list", "secrets", func(action kubetesting.Action) (bool, runtime.Object, error) {
 		name := v.named(action.(kubetesting.ListAction).GetListRestrictions().Fields.RequiresExactMatch("metadata.name"))
-		if err := v.refusal(name); err != nil {
+		if err := v.failure(); err != nil {
 			return true, nil, err
 		}
 		list := &corev1.SecretList{}
@@ -97,19 +99,23 @@ func (v *vault) count(name string, n int) {
 	v.changed = make(chan struct{})
 }
 
-func (v *vault) forbid(forbidden bool) {
+// setBroken has lists fail from now on; nil mends them.
+func (v *vault) setBroken(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.forbidden = forbidden
+	v.broken = err
 }
 
-func (v *vault) refusal(name string) error {
+func (v *vault) failure() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.forbidden {
-		return apierrors.NewForbidden(corev1.Resource("secrets"), name, fmt.Errorf("no rule allows it"))
-	}
-	return nil
+	return v.broken
+}
+
+var forbidden = apierrors.NewForbidden(corev1.Resource("secrets"), "cam", errors.New("no rule allows it"))
+
+func (*vault) name(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: "default", Name: name}
 }
 
 // wantWatches waits until precisely those Secrets are watched, each once.
@@ -277,27 +283,24 @@ func TestSecretProblems(t *testing.T) {
 		return s
 	}
 	for name, tc := range map[string]struct {
-		secret    *corev1.Secret
-		forbidden bool
-		reason    string
-		message   string
-		state     streamrules.TargetState
+		secret  *corev1.Secret
+		reason  string
+		message string
+		state   streamrules.TargetState
 	}{
-		"missing":    {nil, false, "CredentialsMissing", "does not exist; make it", "endpoint-missing"},
-		"opaque":     {typed("Opaque"), false, "CredentialsMissing", "is of type Opaque and must be of kubernetes.io/basic-auth", "endpoint-missing"},
-		"no user":    {without("username"), false, "CredentialsMissing", "has no key username", "endpoint-missing"},
-		"no pass":    {without("password"), false, "CredentialsMissing", "has no key password", "endpoint-missing"},
-		"line break": {basicAuth("cam", "canary-user", "canary-password\n"), false, "CredentialsInvalid", "the password ends in a line break", "failed"},
-		"huge":       {basicAuth("cam", "canary-user", strings.Repeat("canary", 1000)), false, "CredentialsInvalid", "more than 1024 bytes", "failed"},
-		"empty user": {basicAuth("cam", "", "canary-password"), false, "CredentialsInvalid", "the user name is empty", "failed"},
-		"forbidden":  {basicAuth("cam", "canary-user", "canary-password"), true, "CredentialsForbidden", "cloudcore may not read Secret default/cam: let a Role", "failed"},
+		"missing":    {nil, "CredentialsMissing", "does not exist; make it", "endpoint-missing"},
+		"opaque":     {typed("Opaque"), "CredentialsMissing", "is of type Opaque and must be of kubernetes.io/basic-auth", "endpoint-missing"},
+		"no user":    {without("username"), "CredentialsMissing", "has no key username", "endpoint-missing"},
+		"no pass":    {without("password"), "CredentialsMissing", "has no key password", "endpoint-missing"},
+		"line break": {basicAuth("cam", "canary-user", "canary-password\n"), "CredentialsInvalid", "the password ends in a line break", "failed"},
+		"huge":       {basicAuth("cam", "canary-user", strings.Repeat("canary", 1000)), "CredentialsInvalid", "more than 1024 bytes", "failed"},
+		"empty user": {basicAuth("cam", "", "canary-password"), "CredentialsInvalid", "the user name is empty", "failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newVault(t)
 			if tc.secret != nil {
 				v.put(tc.secret)
 			}
-			v.forbid(tc.forbidden)
 			h := newHarnessWithSecrets(t, v.CoreV1(), endpointWithSecret("cam", "rtsp://cam/", "cam"), endpoint("free", "rtsp://free/"),
 				rule("door", "cam edge-1 /p", "free edge-1 /q"))
 			d := h.directory()
@@ -343,41 +346,68 @@ func (h *harness) endpointStatus(name string) streamrules.StreamRuleEndpointStat
 	return endpointStatusOf(e, problem, start)
 }
 
-// A right that comes later is noticed, and one that goes leaves what was read in use.
-func TestSecretForbidden(t *testing.T) {
-	s := newSecrets(nil, func(types.NamespacedName) {})
-	name := types.NamespacedName{Namespace: "default", Name: "cam"}
-	w := &secretWatch{name: name, users: 1, began: time.Now()}
-	s.watches[name] = w
-	refused := apierrors.NewForbidden(corev1.Resource("secrets"), "cam", fmt.Errorf("no rule allows it"))
+// What is known of a Secret stays until something else is.
+func TestSecretStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSecrets(nil, func(types.NamespacedName) {})
+		name := types.NamespacedName{Namespace: "default", Name: "cam"}
+		w := &secretWatch{name: name, users: 1}
+		s.watches[name] = w
+		broken := fmt.Errorf("the API server is on its way")
+		want := func(step, reason, message string, unknown, credentials bool) {
+			t.Helper()
+			p := w.state.problem
+			if p == nil {
+				p = &problem{}
+			}
+			if p.reason != reason || !strings.Contains(p.message, message) || w.state.unknown != unknown || w.state.credentials.IsZero() == credentials {
+				t.Errorf("%s: %+v, %+v", step, w.state, w.state.problem)
+			}
+		}
+		if s.tried() {
+			t.Error("it was tried")
+		}
+		s.failed(w, broken)
+		want("broken", streamrules.ReasonCredentialsUnknown, broken.Error(), true, false)
+		if !s.tried() {
+			t.Error("a failure is no try")
+		}
+		time.Sleep(time.Hour)
+		s.failed(w, fmt.Errorf("it is still on its way"))
+		want("for an hour", streamrules.ReasonCredentialsUnknown, broken.Error(), true, false)
 
-	s.failed(w, fmt.Errorf("the API server is on its way"))
-	if s.answered() {
-		t.Error("a failure counts as an answer")
-	}
-	s.failed(w, refused)
-	if !s.answered() || w.state.problem.reason != streamrules.ReasonCredentialsForbidden || strings.Contains(w.state.problem.message, "stays in use") {
-		t.Errorf("refused: %+v", w.state.problem)
-	}
-	s.take(w, basicAuth("cam", "u", "p"))
-	if w.state.problem != nil || w.state.credentials.IsZero() {
-		t.Errorf("allowed: %+v", w.state)
-	}
-	s.failed(w, refused)
-	if w.state.credentials.IsZero() || !strings.HasSuffix(w.state.problem.message, "what was read before stays in use") {
-		t.Errorf("refused again: %+v", w.state)
-	}
-	s.failed(w, fmt.Errorf("the API server is gone"))
-	if w.state.credentials.IsZero() {
-		t.Error("a failure took the credentials away")
-	}
+		// A refusal is believed once there was nothing else for long enough.
+		s.failed(w, forbidden)
+		want("forbidden", streamrules.ReasonCredentialsForbidden, "cloudcore may not read Secret default/cam: let a Role", true, false)
+		time.Sleep(forbiddenGrace - 1)
+		s.failed(w, forbidden)
+		want("forbidden for a while", streamrules.ReasonCredentialsForbidden, "", true, false)
+		s.failed(w, broken)
+		want("broken again", streamrules.ReasonCredentialsUnknown, "", true, false)
+		s.failed(w, forbidden)
+		want("forbidden again", streamrules.ReasonCredentialsForbidden, "", true, false)
+		time.Sleep(forbiddenGrace)
+		s.failed(w, forbidden)
+		want("forbidden for good", streamrules.ReasonCredentialsForbidden, "", false, false)
+		s.failed(w, broken)
+		want("broken when it was forbidden", streamrules.ReasonCredentialsForbidden, "", false, false)
 
-	// One that never answers is not waited for longer than answerTimeout.
-	w.answered, w.state, w.began = false, secretState{}, time.Now().Add(-answerTimeout)
-	s.failed(w, fmt.Errorf("the API server is broken"))
-	if !s.answered() || !strings.Contains(w.state.problem.message, "the API server is broken") {
-		t.Errorf("broken: %+v", w.state)
-	}
+		s.take(w, basicAuth("cam", "u", "p"))
+		want("allowed", "", "", false, true)
+		s.failed(w, forbidden)
+		want("not allowed any more", streamrules.ReasonCredentialsForbidden, "what was read before stays in use", false, true)
+		time.Sleep(2 * forbiddenGrace)
+		s.failed(w, forbidden)
+		s.failed(w, broken)
+		want("for long", streamrules.ReasonCredentialsForbidden, "what was read before stays in use", false, true)
+
+		s.take(w, nil)
+		want("gone", streamrules.ReasonCredentialsMissing, "does not exist", false, false)
+		s.failed(w, broken)
+		want("gone and broken", streamrules.ReasonCredentialsMissing, "does not exist", false, false)
+		s.failed(w, forbidden)
+		want("gone and forbidden", streamrules.ReasonCredentialsForbidden, "", false, false)
+	})
 }
 
 // The number of watches is bounded, and who waited for room gets it.

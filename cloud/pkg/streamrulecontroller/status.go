@@ -93,6 +93,8 @@ func (o *observation) state() (state streamrules.TargetState, reason, message st
 		return streamrules.TargetEndpointMissing, o.problem.reason, o.problem.message
 	case o.problem != nil:
 		return streamrules.TargetFailed, o.problem.reason, o.problem.message
+	case o.starved():
+		return streamrules.TargetFailed, o.doubt.reason, o.doubt.message
 	case o.stream != nil && o.stream.State != string(streamrules.TargetAway):
 		return streamrules.TargetState(clip(o.stream.State, maxState)), o.stream.Reason, o.stream.Message
 	case o.reachable && !o.delivered:
@@ -102,6 +104,11 @@ func (o *observation) state() (state streamrules.TargetState, reason, message st
 	default:
 		return streamrules.TargetAway, streamrules.ReasonNodeAway, "node " + o.node() + " is not connected"
 	}
+}
+
+// starved reports whether the target fails for want of the credentials that the cloud does not know.
+func (o *observation) starved() bool {
+	return o.doubt != nil && o.stream != nil && o.stream.State == string(streamrules.TargetFailed) && o.stream.Reason == streamrules.ReasonCredentialsMissing
 }
 
 // missing reports whether something does not exist that a target refers to.
@@ -136,9 +143,14 @@ func conditions(targets []observation) []metav1.Condition {
 			ready.add(deliveringRank, streamrules.ReasonDelivering, "node "+o.node()+" has not confirmed its latest assignment")
 		case state == streamrules.TargetFailed:
 			ready.add(failedRank, streamrules.ReasonSourceFailed, at+": "+cmp.Or(message, o.stream.Reason, "the data source cannot be read"))
+		case o.doubt != nil:
+			ready.add(doubtRank, o.doubt.reason, o.doubt.message)
 		}
-		if o.problem != nil && o.problem.unresolved() {
+		switch {
+		case o.problem != nil && o.problem.unresolved():
 			endpoints.add(problemRank, o.problem.reason, o.problem.message)
+		case o.problem == nil && o.doubt != nil:
+			endpoints.add(doubtRank, o.doubt.reason, o.doubt.message)
 		}
 		switch {
 		case o.delivered || !isNodeName(o.node()):
@@ -161,9 +173,10 @@ const (
 	awayRank
 	deliveringRank
 	failedRank
+	doubtRank
 )
 
-// complaints are why a condition is False, in the order of targets.
+// complaints are why a condition is not True, in the order of targets.
 type complaints []complaint
 
 type complaint struct {
@@ -183,7 +196,15 @@ func (c complaints) condition(kind, reason, message string) metav1.Condition {
 		return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message}
 	}
 	worst := slices.MinFunc(c, func(a, b complaint) int { return cmp.Compare(a.rank, b.rank) })
-	return metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: worst.reason, Message: andMore(worst.message, len(c)-1)}
+	return metav1.Condition{Type: kind, Status: statusFor(worst.reason), Reason: worst.reason, Message: andMore(worst.message, len(c)-1)}
+}
+
+// statusFor is the status of a condition that is not True for that reason.
+func statusFor(reason string) metav1.ConditionStatus {
+	if reason == streamrules.ReasonCredentialsUnknown {
+		return metav1.ConditionUnknown
+	}
+	return metav1.ConditionFalse
 }
 
 // andMore is a message that stands for some others too.
@@ -205,7 +226,7 @@ func endpointStatusOf(e *streamrules.StreamRuleEndpoint, problem *problem, now t
 		ObservedGeneration: e.Generation, LastTransitionTime: metav1.NewTime(now).Rfc3339Copy(),
 	}
 	if problem != nil {
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, problem.reason, clip(problem.message, maxMessage)
+		ready.Status, ready.Reason, ready.Message = statusFor(problem.reason), problem.reason, clip(problem.message, maxMessage)
 	}
 	meta.SetStatusCondition(&status.Conditions, ready)
 	return status

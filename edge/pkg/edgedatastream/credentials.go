@@ -15,10 +15,11 @@ var errNoCredentials = &source.Error{
 	Reason: source.CredentialsMissing, Message: "The source needs credentials, and the cloud has not sent those for its address yet.",
 }
 
-// setCredentials takes what the cloud has sent. A session that delivers goes on; one that does not is tried again at once with what is new. The
-// mutex is held.
+// setCredentials takes what the cloud has sent. A session that delivers goes on; one that does not is tried again at once with what is new. A
+// cloud that sends none to a target that needs some does not know them yet: those that are there stay, until others or a stop come. The mutex is
+// held.
 func (s *stream) setCredentials(c tunnel.Credentials) {
-	if c == s.credentials {
+	if c == s.credentials || c.IsZero() && s.target.NeedsCredentials {
 		return
 	}
 	s.credentials = c

@@ -179,6 +179,29 @@ func TestCredentialsMissing(t *testing.T) {
 	})
 }
 
+// A cloud that does not know the credentials yet leaves those that are there: to the session, and to the next one. A stop has them forgotten as ever.
+func TestCredentialsKept(t *testing.T) {
+	inBubble(t, func(g *guarded) {
+		g.tell(tunnel.Start, "one")
+		session := g.present
+		g.detach()
+		g.attach(&tunnel.Hello{})
+		g.tell(tunnel.Start, "")
+		time.Sleep(time.Hour)
+		g.is(tunnel.Streaming, "", "one")
+		if g.present != session {
+			t.Error("the session has changed")
+		}
+		g.camera.leave <- struct{}{}
+		time.Sleep(time.Minute)
+		g.is(tunnel.Streaming, "", "one", "one")
+		g.tell(tunnel.Stop, "")
+		g.tell(tunnel.Start, "")
+		time.Sleep(time.Minute)
+		g.is(tunnel.Failed, source.CredentialsMissing, "one", "one")
+	})
+}
+
 // Credentials are shown to no other host than that which they are for, nor to a target that asks for none.
 func TestCredentialsForOneOrigin(t *testing.T) {
 	inBubble(t, func(g *guarded) {

@@ -6,6 +6,14 @@ package doctor
 import (
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
+	"github.com/kubeedge/datastream/cloud/pkg/streamctl/target"
+	"github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
 )
 
 // What needs rules, nodes and cameras is in tests/doctor.
@@ -73,6 +81,28 @@ func TestRedact(t *testing.T) {
 	} {
 		if got := redact(url); got != want {
 			t.Errorf("%s: %s", url, got)
+		}
+	}
+}
+
+// A Secret that cloudcore could not read yet is the cause where there is no picture, and a warning where there is one.
+func TestCredentialsUnknown(t *testing.T) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "yard", Name: "camera"}, Type: corev1.SecretTypeBasicAuth,
+		Data: map[string][]byte{corev1.BasicAuthUsernameKey: []byte("viewer")},
+	}
+	endpoint := &v1alpha1.StreamRuleEndpoint{ObjectMeta: metav1.ObjectMeta{Namespace: "yard", Name: "gate"}}
+	endpoint.Spec.CredentialsSecretRef = &v1alpha1.SecretReference{Name: "camera"}
+	endpoint.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonCredentialsUnknown, Message: "Secret yard/camera could not be read yet",
+	}}
+	for state, level := range map[string]Level{"streaming": Warn, "paused": Warn, "idle": Fail, "failed": Fail, "away": Fail} {
+		e := examination{
+			Doctor: &Doctor{Kubernetes: fake.NewSimpleClientset(secret)}, rule: &v1alpha1.StreamRule{ObjectMeta: metav1.ObjectMeta{Namespace: "yard"}},
+			target: &target.Target{}, endpoint: endpoint, state: &output.Status{State: state},
+		}
+		if c := e.credentials(t.Context()); c.Level != level || c.Code != v1alpha1.ReasonCredentialsUnknown || !strings.Contains(c.Next, "can-i list secrets/camera -n yard") {
+			t.Errorf("%s: %+v", state, c)
 		}
 	}
 }

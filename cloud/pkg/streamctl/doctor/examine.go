@@ -164,10 +164,10 @@ func (e *examination) invalidEndpoint(message string) *Check {
 	return &Check{checkEndpoint, Fail, "InvalidEndpoint", message, fmt.Sprintf("kubectl -n %s edit streamruleendpoint %s", e.rule.Namespace, e.target.Endpoint)}
 }
 
-// endpointReady is the endpoint's condition Ready, if that is False.
+// endpointReady is the endpoint's condition Ready, if that is not True.
 func (e *examination) endpointReady() *metav1.Condition {
 	c := meta.FindStatusCondition(e.endpoint.Status.Conditions, v1alpha1.ConditionReady)
-	if c == nil || c.Status != metav1.ConditionFalse || c.ObservedGeneration < e.endpoint.Generation {
+	if c == nil || c.Status == metav1.ConditionTrue || c.ObservedGeneration < e.endpoint.Generation {
 		return nil
 	}
 	return c
@@ -245,6 +245,14 @@ const credentialsReason = "Credentials"
 
 func (e *examination) badCredentials(reason, message, secret string) *Check {
 	ns := e.rule.Namespace
+	if reason == v1alpha1.ReasonCredentialsUnknown {
+		c := &Check{checkCredentials, Fail, reason, message, fmt.Sprintf("kubectl get --raw='/readyz?verbose'; "+
+			"kubectl auth can-i list secrets/%s -n %s --as=system:serviceaccount:kubeedge:cloudcore; kubectl -n kubeedge logs deployment/cloudcore | grep -i credentials", secret, ns)}
+		if state, _, _ := e.now(); state == v1alpha1.TargetStreaming || state == v1alpha1.TargetPaused {
+			c.Level = Warn // for as long as the node remembers them
+		}
+		return c
+	}
 	if reason == v1alpha1.ReasonCredentialsForbidden {
 		return &Check{checkCredentials, Fail, reason, message,
 			fmt.Sprintf("kubectl -n %[1]s create role cloudcore-%[2]s --verb=list,watch --resource=secrets --resource-name=%[2]s; "+

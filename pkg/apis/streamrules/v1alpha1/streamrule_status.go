@@ -155,6 +155,8 @@ const (
 	ReasonCredentialsMissing = "CredentialsMissing"
 	// ReasonCredentialsForbidden: cloudcore may not read a Secret.
 	ReasonCredentialsForbidden = "CredentialsForbidden"
+	// ReasonCredentialsUnknown: nobody could say so far what a Secret holds. Nodes go on with what they have.
+	ReasonCredentialsUnknown = "CredentialsUnknown"
 	// ReasonCredentialsInvalid: the user name or the password in a Secret cannot be used.
 	ReasonCredentialsInvalid = "CredentialsInvalid"
 	// ReasonDelivered: the nodes run their latest assignment.
