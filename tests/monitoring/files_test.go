@@ -163,11 +163,12 @@ func TestAlerts(t *testing.T) {
 		runbooks[m[1]] = true
 	}
 	cases := string(read(t, manifests+"alerts_test.yaml"))
+	alone := maps.Clone(runbooks)
 	for _, a := range alerts {
 		if !runbooks[a.Alert] {
 			t.Errorf("%s: docs/monitoring.md has no runbook", a.Alert)
 		}
-		delete(runbooks, a.Alert)
+		delete(alone, a.Alert) // a name may have two severities
 		if want := "https://github.com/kubeedge/datastream/blob/main/docs/monitoring.md#" + strings.ToLower(a.Alert); a.Annotations["runbook_url"] != want {
 			t.Errorf("%s: runbook_url is %q", a.Alert, a.Annotations["runbook_url"])
 		}
@@ -183,7 +184,7 @@ func TestAlerts(t *testing.T) {
 			}
 		}
 	}
-	for name := range runbooks {
+	for name := range alone {
 		t.Errorf("docs/monitoring.md has a runbook for %s, which is no alert", name)
 	}
 }

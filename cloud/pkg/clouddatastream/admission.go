@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -20,29 +19,33 @@ import (
 )
 
 const (
-	// maxWait is how long a handshake may wait for its turn: less than the 10 s that edges give a dial, so that those
-	// who wait are still there.
+	// maxWait is how long a handshake may wait for its turn: less than the 10 s that edges give a dial and servers a handshake, so that
+	// those who wait are still there.
 	maxWait = 4 * time.Second
-	// maxPromise bounds the time for which an edge is sent away.
+	// maxPromise bounds the time for which somebody is sent away.
 	maxPromise = time.Minute
 )
 
-// errOverloaded fails a handshake. The edge sees a TLS alert, and comes again after its backoff.
-var errOverloaded = errors.New("too many edges come at once")
+// viewerHandshakesPerCore is how many TLS handshakes of viewers there may be a second for each processor: they take a third of its time with a
+// key of RSA 2048, and a tenth with one of P-256.
+const viewerHandshakesPerCore = 250
 
-// admission spreads the handshakes of edges that come all at once, as they do when cloudcore was away. The cost of
-// an edge is its TLS handshake, with two signatures and a chain to verify, so it is decided behind the
-// ClientHello, which costs next to nothing:
+// errOverloaded fails a handshake. The other end sees a TLS alert; an edge comes again after its backoff.
+var errOverloaded = errors.New("too many connect at once")
+
+// admission spreads the handshakes of those who come all at once, as edges do when cloudcore was away, and viewers when the wall that they
+// watch is loaded again. What they cost is the TLS handshake, of an edge with two signatures and a chain to verify, so it is decided behind
+// the ClientHello, which costs next to nothing:
 //
 //   - so many as the rate and the burst allow go on at once;
 //   - so many as will have their turn within maxWait wait for it: nobody has to come twice;
 //   - of the others, a few more are shaken hands with only to be told in an HTTP answer when to come again;
 //   - what is left fails before any cryptography.
 //
-// No source has more of the turns and refusals than all leave free: a host that floods the port leaves half of them to others, and the edges of
-// a site behind one address lose nothing but the half of the places in the queue that others might want.
+// No source has more of the turns and refusals than all leave free: a host that floods the port leaves half of them to others, and who shares
+// an address with many, as a site's edges and a proxy's viewers do, loses nothing but the half of the places in the queue that others might want.
 type admission struct {
-	metrics  *metrics
+	metrics  handshakeMetrics
 	interval time.Duration // between two turns
 	burst    time.Duration // the turns at once, in time
 	turns    *limit.Turns[limit.Source]
@@ -52,7 +55,14 @@ type admission struct {
 	promised time.Time // the last turn that somebody was sent away until
 }
 
-func newAdmission(perSecond, burst int, m *metrics) *admission {
+// newViewerAdmission is that of the viewers' port, which has no settings: it grows with the machine. A thousand viewers behind one address, who come
+// at once to two cores, all have a turn.
+func newViewerAdmission(cores int, m handshakeMetrics) *admission {
+	perSecond := cores * viewerHandshakesPerCore
+	return newAdmission(perSecond, perSecond, m)
+}
+
+func newAdmission(perSecond, burst int, m handshakeMetrics) *admission {
 	interval := time.Second / time.Duration(perSecond)
 	return &admission{
 		metrics: m, interval: interval, burst: interval * time.Duration(burst),
@@ -61,8 +71,8 @@ func newAdmission(perSecond, burst int, m *metrics) *admission {
 	}
 }
 
-// decide says how long a handshake of source that comes now waits for its turn. If retryAfter is not 0 it has none, and the
-// edge is to be told that.
+// decide says how long a handshake of source that comes now waits for its turn. If retryAfter is not 0 it has none, and who
+// began it is to be told that.
 func (a *admission) decide(source limit.Source, now time.Time) (wait, retryAfter time.Duration, err error) {
 	if ahead, err := a.turns.Take(source, now); err == nil {
 		return max(ahead-a.burst, 0), 0, nil
@@ -77,7 +87,7 @@ func (a *admission) decide(source limit.Source, now time.Time) (wait, retryAfter
 	}
 	a.promised = a.promised.Add(a.interval)
 	if a.promised.After(now.Add(maxPromise)) {
-		// Edges that will not come in order any more come at any time of it.
+		// Those who will not come in order any more come at any time of it.
 		return 0, maxWait + rand.N(maxPromise-maxWait), nil
 	}
 	return 0, a.promised.Sub(now), nil
@@ -99,18 +109,18 @@ func (a *admission) enter(hello *tls.ClientHelloInfo) error {
 	wait, retryAfter, err := a.decide(limit.SourceOf(hello.Conn.RemoteAddr().String()), time.Now())
 	switch {
 	case err != nil:
-		a.metrics.handshakes.WithLabelValues("dropped").Inc()
+		a.metrics.outcomes.WithLabelValues(handshakeDropped).Inc()
 		return err
 	case retryAfter > 0:
-		a.metrics.handshakes.WithLabelValues("refused").Inc()
+		a.metrics.outcomes.WithLabelValues(handshakeRefused).Inc()
 		if t, ok := ctx.Value(ticketKey{}).(*ticket); ok {
 			t.retryAfter = retryAfter
 		}
 		return nil
 	case wait > 0:
-		a.metrics.handshakes.WithLabelValues("delayed").Inc()
+		a.metrics.outcomes.WithLabelValues(handshakeDelayed).Inc()
 	default:
-		a.metrics.handshakes.WithLabelValues("admitted").Inc()
+		a.metrics.outcomes.WithLabelValues(handshakeAdmitted).Inc()
 		return nil
 	}
 	a.metrics.waiting.Inc()
@@ -125,7 +135,7 @@ func (a *admission) enter(hello *tls.ClientHelloInfo) error {
 	}
 }
 
-// guard answers those that were sent away, and hands the others to h.
+// guard answers those that were sent away, and hands the others to h. A connection with such an answer is of no further use: its ticket stays.
 func (a *admission) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, ok := r.Context().Value(ticketKey{}).(*ticket)
@@ -133,8 +143,8 @@ func (a *admission) guard(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		seconds := (t.retryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
-		writeStatus(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, errOverloaded.Error())
+		seconds := int((t.retryAfter + time.Second - 1) / time.Second)
+		w.Header().Set("Connection", "close")
+		writeRetryAfter(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, seconds, errOverloaded.Error(), metav1.StatusDetails{})
 	})
 }

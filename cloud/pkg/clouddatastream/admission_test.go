@@ -90,7 +90,7 @@ func TestStampede(t *testing.T) {
 			from = make([]limit.Source, n)
 		}
 		synctest.Test(t, func(t *testing.T) {
-			m := newMetrics(prometheus.NewRegistry())
+			m := newHandshakeMetrics(prometheus.NewRegistry(), "cloud", "edges")
 			handshakes, last, tries := stampede(newAdmission(perSecond, burst, m), from)
 			p := peak(handshakes)
 			t.Logf("%d edges (of one address: %t): %d handshakes in all, %d in the worst second, all back after %v, at most %d tries", n, c.oneplace, len(handshakes), p, last, tries)
@@ -112,7 +112,7 @@ func TestStampede(t *testing.T) {
 // Few edges never wait, whatever was before.
 func TestAdmissionForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission(100, 200, newMetrics(prometheus.NewRegistry()))
+		a := newAdmission(100, 200, newHandshakeMetrics(prometheus.NewRegistry(), "cloud", "edges"))
 		for range 3 {
 			_, _, _ = stampede(a, sources(1000))
 			time.Sleep(5 * time.Second)
@@ -129,7 +129,7 @@ func TestAdmissionForgets(t *testing.T) {
 // Who is sent away is told a time of its own, behind those who wait, and not for ever.
 func TestPromises(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission(100, 1, newMetrics(prometheus.NewRegistry()))
+		a := newAdmission(100, 1, newHandshakeMetrics(prometheus.NewRegistry(), "cloud", "edges"))
 		var before time.Time
 		promises := 0
 		from := sources(1000)
@@ -160,7 +160,7 @@ func TestPromises(t *testing.T) {
 // One host floods the port without end. The edges of others have their turns all the same, and soon.
 func TestFloodOfHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAdmission(100, 200, newMetrics(prometheus.NewRegistry()))
+		a := newAdmission(100, 200, newHandshakeMetrics(prometheus.NewRegistry(), "cloud", "edges"))
 		ctx, cancel := context.WithCancel(t.Context())
 		var flood sync.WaitGroup
 		defer flood.Wait()
@@ -179,6 +179,30 @@ func TestFloodOfHandshakes(t *testing.T) {
 				t.Fatalf("an edge waits for %v, is sent away for %v, %v", wait, retryAfter, err)
 			}
 			time.Sleep(20 * time.Millisecond) // so that half of the rate is theirs
+		}
+	})
+}
+
+// A wall of a thousand viewers behind one proxy is loaded again, and at once: all have their turn without a second try, and so has who comes
+// meanwhile from elsewhere.
+func TestWallIsLoadedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newViewerAdmission(2, newHandshakeMetrics(prometheus.NewRegistry(), "viewer", "viewers"))
+		come := func(remote string) time.Duration {
+			t.Helper()
+			wait, retryAfter, err := a.decide(limit.SourceOf(remote), time.Now())
+			if err != nil || retryAfter != 0 || wait > maxWait {
+				t.Fatalf("a viewer waits for %v, is sent away for %v, %v", wait, retryAfter, err)
+			}
+			return wait
+		}
+		for i := range 1000 {
+			if wait := come("192.0.2.1:1"); i < 500 && wait != 0 {
+				t.Fatalf("viewer %d waits for %v", i, wait)
+			}
+		}
+		for i := range 100 {
+			come(fmt.Sprintf("198.51.100.%d:1", i))
 		}
 	})
 }

@@ -145,7 +145,7 @@ type Server struct {
 
 // NewServer makes the servers. report is called, from any goroutine, with what nodes say they run.
 func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report), opts ...Option) *Server {
-	o := options{credentials: fileCredentials{cfg.Tunnel}, outputs: outputs()}
+	o := options{credentials: newFileCredentials(cfg.Tunnel), outputs: outputs()}
 	for _, apply := range opts {
 		apply(&o)
 	}
@@ -159,14 +159,18 @@ func NewServer(cfg *v1alpha1.CloudDataStream, report func(assignment.Report), op
 	}
 	m.known(o.outputs.Names())
 	streams.gatherer = metricsHandler(append(prometheus.Gatherers{reg}, o.gatherers...))
-	reg.MustRegister(newStreamCollector(streams, cfg.Metrics.Streams))
-	return &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg, o.credentials, streams, report, m)}
+	s := &Server{cfg: cfg, streams: streams, tunnels: newTunnelServer(cfg, o.credentials, streams, report, m)}
+	reg.MustRegister(newStreamCollector(streams, cfg.Metrics.Streams), instrument.NewCertificates("cloud", s.certificates))
+	return s
 }
 
 // Apply makes the streams of one node what its directory says, and cuts the node off if it is not to be let in.
 func (s *Server) Apply(d assignment.NodeDirectory) {
+	if len(d.Entries) == 0 {
+		d.Refused = "" // there is nothing that it could serve: nodes that come and go for years need not be remembered
+	}
+	s.tunnels.gate.refuse(d.Node, d.Refused) // before it could serve anything
 	s.streams.apply(d)
-	s.tunnels.gate.refuse(d.Node, d.Refused)
 }
 
 // Synced tells that every node's directory has been applied once: what is not there now does not exist.

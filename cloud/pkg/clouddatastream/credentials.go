@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 )
@@ -22,19 +23,24 @@ type Credentials interface {
 
 // fileCredentials reads PEM files.
 type fileCredentials struct {
-	cfg v1alpha1.TunnelServer
+	caFile string
+	server *keyPair
+}
+
+func newFileCredentials(cfg v1alpha1.TunnelServer) fileCredentials {
+	return fileCredentials{caFile: cfg.CAFile, server: newKeyPair(cfg.CertFile, cfg.KeyFile)}
 }
 
 func (f fileCredentials) Load() ([]*x509.Certificate, tls.Certificate, error) {
-	ca, err := readAuthorities(f.cfg.CAFile)
+	ca, err := readAuthorities(f.caFile)
 	if err != nil {
 		return nil, tls.Certificate{}, fmt.Errorf("reading the CA of edges: %w", err)
 	}
-	cert, err := tls.LoadX509KeyPair(f.cfg.CertFile, f.cfg.KeyFile)
+	cert, err := f.server.load(time.Now())
 	if err != nil {
 		return nil, tls.Certificate{}, fmt.Errorf("reading the server's certificate: %w", err)
 	}
-	return ca, cert, nil
+	return ca, *cert, nil
 }
 
 func readAuthorities(file string) ([]*x509.Certificate, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/emicklei/go-restful/v3"
 
@@ -36,21 +37,16 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	certificate := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		cert, err := tls.LoadX509KeyPair(s.cfg.CertFile, s.cfg.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the viewers' certificate: %w", err)
-		}
-		return &cert, nil
-	}
 	if s.cfg.CertFile != "" {
-		if _, err := certificate(nil); err != nil {
+		if _, err := s.certificate(nil); err != nil {
 			return nil, nil, err
 		}
 	}
 	tlsConfig := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: certificate, // anew for each handshake, since it is renewed in place
+		MinVersion: tls.VersionTLS12,
+		// It changes nothing. It is called behind the ClientHello, in front of everything that costs.
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return nil, s.admission.enter(hello) },
+		GetCertificate:     s.certificate,
 	}
 	if s.cfg.ClientCAFile != "" {
 		pem, err := os.ReadFile(s.cfg.ClientCAFile)
@@ -63,7 +59,16 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 		}
 		tlsConfig.ClientAuth = tls.VerifyClientCertIfGiven
 	}
-	return s.sites.wrap(guard.Wrap(s.container())), tlsConfig, nil
+	return s.sites.wrap(s.admission.guard(guard.Wrap(s.container()))), tlsConfig, nil
+}
+
+// certificate is the one that viewers are shown now. It is a tls.Config.GetCertificate.
+func (s *StreamServer) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	cert, err := s.keyPair.load(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("reading the viewers' certificate: %w", err)
+	}
+	return cert, nil
 }
 
 func (s *StreamServer) container() *restful.Container {

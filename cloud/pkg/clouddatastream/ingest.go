@@ -41,7 +41,7 @@ func (v *VideoSession) connect(s *Session) error {
 	v.session = s
 	v.source = tunnel.State{State: tunnel.Idle}
 	v.resumed = true
-	s.setDesired(v.desired())
+	v.tell()
 	v.notify()
 	v.mu.Unlock()
 	if old != nil {
@@ -73,7 +73,9 @@ func (v *VideoSession) setState(s *Session, m *tunnel.State) {
 		if m.State == tunnel.Failed {
 			v.tally.failed(m.Reason)
 		}
-		klog.InfoS("Stream state", "stream", v.key, "state", m.State, "reason", m.Reason, "message", m.Message)
+		v.mu.later(func() {
+			klog.InfoS("Stream state", "stream", v.key, "state", m.State, "reason", m.Reason, "message", m.Message)
+		})
 	}
 	v.source = *m
 	v.notify()
@@ -187,7 +189,7 @@ func (v *VideoSession) write(s *Session, u *media.AccessUnit, now time.Time) err
 // fail ends an output that cannot go on; the others do. v.mu is held.
 func (v *VideoSession) fail(format string, a *attached, err error) {
 	v.metrics.outputFailures.WithLabelValues(format).Inc()
-	klog.ErrorS(err, "Output ended", "stream", v.key, "output", format)
+	v.mu.later(func() { klog.ErrorS(err, "Output ended", "stream", v.key, "output", format) })
 	a.err = err
 	a.Close()
 	delete(v.outputs, format)

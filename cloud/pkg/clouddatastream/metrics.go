@@ -53,8 +53,7 @@ type metrics struct {
 	connects   *prometheus.CounterVec // by kind
 	ends       *prometheus.CounterVec // by reason
 	rtt        prometheus.Histogram
-	handshakes *prometheus.CounterVec // by outcome
-	waiting    prometheus.Gauge
+	handshakes handshakeMetrics       // of edges
 	refusals   *prometheus.CounterVec // by reason
 	viewers    *prometheus.GaugeVec   // by output
 
@@ -83,12 +82,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		connects: f.counters("tunnel_connects_total", "Tunnels that connected: a stream's first one, one behind an end, one while the older was still there.", "kind"),
 		ends: f.counters("tunnel_ends_total",
 			"Tunnels that ended: closed by the edge, lost, replaced by a newer one, against the protocol, ended by this side.", "reason"),
-		rtt: f.histogram("tunnel_rtt_seconds", "Round-trip time of tunnels, once a second for each that delivers.", rttBuckets),
-		handshakes: f.counters("handshakes_total",
-			"TLS handshakes that edges began, by outcome: admitted at once, delayed to spread them, refused with 503, dropped.", "outcome"),
-		waiting:  f.gauge("waiting_handshakes", "TLS handshakes that wait for their turn."),
-		refusals: f.counters("refused_tunnels_total", "Requests of edges that were refused, and tunnels that were cut off.", "reason"),
-		viewers:  prometheus.NewGaugeVec(prometheus.GaugeOpts(f.opts("viewers", "Viewers, by output.")), []string{"output"}),
+		rtt:        f.histogram("tunnel_rtt_seconds", "Round-trip time of tunnels, once a second for each that delivers.", rttBuckets),
+		handshakes: newHandshakeMetrics(reg, "cloud", "edges"),
+		refusals:   f.counters("refused_tunnels_total", "Requests of edges that were refused, and tunnels that were cut off.", "reason"),
+		viewers:    prometheus.NewGaugeVec(prometheus.GaugeOpts(f.opts("viewers", "Viewers, by output.")), []string{"output"}),
 
 		units: instrument.NewByKind(units, nil), bytes: instrument.NewByKind(bytes, nil),
 		dropStopped: dropped(dropStopped), dropDuplicate: dropped(dropDuplicate), dropBroken: dropped(dropReference),
@@ -116,9 +113,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // zero has counters there before they count: a rate over one that appears misses its first step.
 func (m *metrics) zero() {
 	for vec, values := range map[*prometheus.CounterVec][]string{
-		m.connects:   {connectFirst, connectAgain, connectTakeover},
-		m.ends:       {endClosed, endLost, endFenced, endMalformed, endServer},
-		m.handshakes: {"admitted", "delayed", "refused", "dropped"},
+		m.connects: {connectFirst, connectAgain, connectTakeover},
+		m.ends:     {endClosed, endLost, endFenced, endMalformed, endServer},
 		m.refusals: {
 			refusedCertificate, refusedNode, refusedDeleted, refusedRevoked, refusedExpired, refusedTarget, refusedRequest, refusedHello,
 			refusedTooMany, refusedConnection,

@@ -21,7 +21,7 @@ type nodeGate struct {
 	interval time.Duration
 
 	mu      sync.Mutex
-	refused map[string]string // by node: why the controller does not let it in
+	refused map[string]string // by node that has targets: why the controller does not let it in
 	open    map[*openTunnel]struct{}
 }
 

@@ -116,6 +116,21 @@ func (g *guarded) connect(p pki.Pair) *websocket.Conn {
 	}
 }
 
+// wantReport waits until the server reports that the node has so many tunnels.
+func (g *guarded) wantReport(tunnels int) {
+	g.Helper()
+	for {
+		select {
+		case r := <-g.reports:
+			if r.Tunnels == tunnels {
+				return
+			}
+		case <-time.After(gatePatience):
+			g.Fatalf("the server has not reported %d tunnels", tunnels)
+		}
+	}
+}
+
 // silent returns a tunnel that says no hello.
 func (g *guarded) silent(p pki.Pair) *websocket.Conn {
 	g.Helper()
@@ -179,6 +194,42 @@ func TestRefusedNode(t *testing.T) {
 	g.wantCount(refusedDeleted, 3)
 	g.directory("")
 	g.connect(edge)
+}
+
+// Nodes that are done with are not remembered: neither that they were refused once they have no targets, nor what they have reported once they
+// have no tunnels.
+func TestNodesAreForgotten(t *testing.T) {
+	g := newGuarded(t)
+	gate, tunnels := g.server.tunnels.gate, g.server.tunnels
+	count := func() (refused, reported int) {
+		gate.mu.Lock()
+		defer gate.mu.Unlock()
+		tunnels.mu.Lock()
+		defer tunnels.mu.Unlock()
+		return len(gate.refused), len(tunnels.nodes)
+	}
+	edge := g.issue("edge-1")
+	first, second := g.connect(edge), g.connect(edge) // which takes the first one's place
+	g.wantReport(1)
+	if _, reported := count(); reported != 1 {
+		t.Errorf("%d nodes with tunnels, want 1", reported)
+	}
+	second.Close()
+	g.wantReport(0)
+	first.Close()
+	tunnels.note("edge-2", func(r *assignment.Report) { r.Revision = "1" }) // it has no targets
+	g.directory("the Node was deleted")
+	if refused, reported := count(); refused != 1 || reported != 0 {
+		t.Errorf("%d nodes are refused and %d have tunnels, want 1 and none", refused, reported)
+	}
+	g.wantRefused(edge, "the Node was deleted")
+	g.server.Apply(assignment.NodeDirectory{Node: "edge-1", Refused: "the Node was deleted"})
+	if refused, _ := count(); refused != 0 {
+		t.Errorf("%d nodes without targets are remembered", refused)
+	}
+	if _, resp, err := g.dial(edge); !errors.Is(err, websocket.ErrBadHandshake) || resp.StatusCode != http.StatusNotFound {
+		t.Errorf("%v, want 404 since it has no target", err)
+	}
 }
 
 // The tunnel of a certificate that is revoked is closed, and its handshakes fail; the node's next certificate is good.

@@ -19,7 +19,7 @@ func (s *StreamServer) profiles() map[string]http.Handler {
 		return nil
 	}
 	return map[string]http.Handler{
-		"/debug/pprof":           http.HandlerFunc(pprof.Index),
+		"/debug/pprof/":          http.HandlerFunc(pprof.Index),
 		"/debug/pprof/{profile}": http.HandlerFunc(serveProfile),
 	}
 }

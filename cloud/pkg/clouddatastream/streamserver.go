@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -34,15 +35,17 @@ const (
 
 // StreamServer is where viewers connect. It holds the VideoSessions, one for each target there is.
 type StreamServer struct {
-	cfg      v1alpha1.StreamServer
-	session  videoSessionConfig
-	registry output.Registry
-	reviewer viewerauth.Reviewer // of viewers, unless authentication is none
-	metrics  *metrics
-	gatherer http.Handler // of /metrics
-	limits   *viewerLimits
-	sites    *sites
-	tracer   *tracing.Tracer
+	cfg       v1alpha1.StreamServer
+	session   videoSessionConfig
+	registry  output.Registry
+	reviewer  viewerauth.Reviewer // of viewers, unless authentication is none
+	metrics   *metrics
+	gatherer  http.Handler // of /metrics
+	limits    *viewerLimits
+	sites     *sites
+	admission *admission // of TLS handshakes
+	keyPair   *keyPair   // of TLS, if there is any
+	tracer    *tracing.Tracer
 
 	viewers sync.WaitGroup
 	mu      sync.RWMutex
@@ -73,9 +76,11 @@ func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.
 			},
 		},
 		registry: outputs(), metrics: m,
-		gatherer: metricsHandler(reg),
-		videos:   make(map[tunnel.StreamKey]*VideoSession),
-		nodes:    make(map[string]int),
+		admission: newViewerAdmission(runtime.GOMAXPROCS(0), newHandshakeMetrics(reg, "viewer", "viewers")),
+		keyPair:   newKeyPair(cfg.Stream.CertFile, cfg.Stream.KeyFile),
+		gatherer:  metricsHandler(reg),
+		videos:    make(map[tunnel.StreamKey]*VideoSession),
+		nodes:     make(map[string]int),
 	}
 }
 
@@ -108,7 +113,7 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		BaseContext:    func(net.Listener) context.Context { return ctx },
-		ConnContext:    boundBacklog,
+		ConnContext:    func(ctx context.Context, c net.Conn) context.Context { return withTicket(boundBacklog(ctx, c), c) },
 		ConnState:      bounded.ConnState,
 		TLSConfig:      tlsConfig,
 		ErrorLog:       newRefusalLog("Connection of a viewer refused").logger(),

@@ -51,7 +51,7 @@ type TunnelServer struct {
 
 	sessions sync.WaitGroup
 	mu       sync.Mutex
-	nodes    map[string]*assignment.Report // the newest of each node that has been here
+	nodes    map[string]*assignment.Report // the newest of each node that has tunnels
 }
 
 func newTunnelServer(c *v1alpha1.CloudDataStream, credentials Credentials, streams *StreamServer, report func(assignment.Report), m *metrics) *TunnelServer {
@@ -59,7 +59,7 @@ func newTunnelServer(c *v1alpha1.CloudDataStream, credentials Credentials, strea
 	return &TunnelServer{
 		cfg: cfg, timing: tunnel.DefaultTiming, streams: streams, report: report, metrics: m,
 		refusals: newRefusalLog("Tunnel refused"), credentials: credentials,
-		admission: newAdmission(cfg.HandshakesPerSecond, cfg.HandshakeBurst, m),
+		admission: newAdmission(cfg.HandshakesPerSecond, cfg.HandshakeBurst, m.handshakes),
 		upgrader: websocket.Upgrader{
 			Subprotocols:     []string{tunnel.Subprotocol},
 			HandshakeTimeout: requestTimeout,
@@ -275,6 +275,9 @@ func (t *TunnelServer) note(node string, change func(*assignment.Report)) {
 	}
 	change(n)
 	report := *n
+	if n.Tunnels == 0 {
+		delete(t.nodes, node) // whatever comes next from it says all that is to be known
+	}
 	t.mu.Unlock()
 	t.report(report)
 }

@@ -51,7 +51,7 @@ type VideoSession struct {
 	registry output.Registry
 	metrics  *metrics
 
-	mu         sync.Mutex
+	mu         quietMutex
 	tally      tally
 	entry      assignment.Entry
 	session    *Session // nil while no tunnel is connected
@@ -306,7 +306,13 @@ func (v *VideoSession) decide() {
 		v.flowing, v.traceparent = false, ""
 		v.reopen()
 	}
-	if v.session != nil {
+	v.tell()
+}
+
+// tell has the edge told what is desired. An edge forgets its credentials with a stop. Where nobody could give them back to it, it is told nothing until
+// somebody wants the stream: it keeps its camera for a while, and viewers may be as much on their way back as it was. v.mu is held.
+func (v *VideoSession) tell() {
+	if v.session != nil && (v.generation > 0 || !v.entry.CredentialsUnknown) {
 		v.session.setDesired(v.desired())
 	}
 }
@@ -331,7 +337,10 @@ func (v *VideoSession) Tick(now time.Time) {
 	case v.stallSince.IsZero():
 		v.stallSince = now
 	case now.Sub(v.stallSince) >= v.cfg.holdTime:
-		klog.InfoS("Stream stalled for longer than the hold time, viewers are let go", "stream", v.key, "viewers", v.viewers)
+		viewers := v.viewers
+		v.mu.later(func() {
+			klog.InfoS("Stream stalled for longer than the hold time, viewers are let go", "stream", v.key, "viewers", viewers)
+		})
 		v.stallSince = time.Time{}
 		v.closeOutputs()
 	}
@@ -344,8 +353,12 @@ func (v *VideoSession) update(e assignment.Entry) {
 	if v.entry == e {
 		return
 	}
+	learnt := v.entry.CredentialsUnknown && !e.CredentialsUnknown
 	v.entry = e
 	v.decide()
+	if learnt && v.generation == 0 {
+		v.tell()
+	}
 	v.notify()
 }
 

@@ -34,6 +34,7 @@ func TestTraceparentOfViewers(t *testing.T) {
 	const trace = "0af7651916cd43dd8448eb211c80319c"
 	for authentication, want := range map[v1alpha1.Authentication]int{v1alpha1.AuthenticationNone: 0, v1alpha1.AuthenticationKubernetes: 3} {
 		t.Run(string(authentication), func(t *testing.T) {
+			t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1") // ms from a span's end to its way to the collector
 			c, err := collector.Start()
 			if err != nil {
 				t.Fatal(err)
@@ -63,9 +64,16 @@ func TestTraceparentOfViewers(t *testing.T) {
 			if w.Code != http.StatusServiceUnavailable {
 				t.Errorf("code %d of a stream whose node is away", w.Code)
 			}
+			spans, arrived := c.Spans()
+			for late := time.After(time.Minute); len(spans) < want; spans, arrived = c.Spans() { // Close alone waits only so long
+				select {
+				case <-arrived:
+				case <-late:
+					t.Fatalf("%d spans arrived, want %d", len(spans), want)
+				}
+			}
 			s.tracer.Close()
-			spans, _ := c.Spans()
-			if len(spans) != want {
+			if spans, _ = c.Spans(); len(spans) != want {
 				t.Fatalf("%d spans, want %d", len(spans), want)
 			}
 			for _, span := range spans {

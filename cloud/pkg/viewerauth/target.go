@@ -18,6 +18,7 @@ const (
 	resource         = "streamrules"
 	defaultNamespace = "default"
 	ticketSuffix     = "/ticket"
+	profiles         = "/debug/pprof/" // the index, whose links need the slash; what it lists is below
 	listVerb         = "list"
 )
 
@@ -43,7 +44,7 @@ type target struct {
 // classify finds out what a request is for. What it does not know is refused before the router sees it, so a new route has to be
 // named here. Only clean paths are known: no router can then read them otherwise.
 func classify(method, p string) (target, bool) {
-	if path.Clean(p) != p {
+	if path.Clean(p) != p && p != profiles {
 		return target{}, false
 	}
 	switch p {
@@ -57,7 +58,7 @@ func classify(method, p string) (target, bool) {
 	if strings.HasPrefix(p, "/assets/") {
 		return target{action: public}, true
 	}
-	if p == "/debug/pprof" || strings.HasPrefix(p, "/debug/pprof/") {
+	if strings.HasPrefix(p, profiles) {
 		return target{action: nonResource, path: p}, true
 	}
 	key, ok := parseStream(p)

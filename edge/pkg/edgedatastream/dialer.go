@@ -183,11 +183,15 @@ func tlsConfig(cfg *v1alpha1.EdgeDataStream) (*tls.Config, error) {
 		MinVersion: tls.VersionTLS12,
 		RootCAs:    roots,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("reading node certificate: %w", err)
-			}
-			return &cert, nil
+			return nodeCertificate(cfg)
 		},
 	}, nil
+}
+
+func nodeCertificate(cfg *v1alpha1.EdgeDataStream) (*tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading node certificate: %w", err)
+	}
+	return &cert, nil
 }

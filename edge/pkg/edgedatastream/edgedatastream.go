@@ -52,7 +52,7 @@ func Register(cfg *v1alpha1.EdgeDataStream, opts ...Option) { core.Register(New(
 func newEdgeDataStream(cfg *v1alpha1.EdgeDataStream, reg prometheus.Registerer, gatherer prometheus.Gatherer, opts ...Option) *EdgeDataStream {
 	e := &EdgeDataStream{enable: cfg.Enable}
 	if cfg.Enable {
-		reg.MustRegister(instrument.NewBuildInfo())
+		reg.MustRegister(instrument.NewBuildInfo(), newCertificates(cfg))
 		if cfg.Metrics.Listen != "" {
 			e.metrics = &metricsServer{cfg.Metrics.Listen, gatherer}
 		}

@@ -26,7 +26,7 @@ const (
 	metricsAgain = 10 * time.Second
 )
 
-// metricsServer is GET /metrics for whoever reaches the address. It knows no users, and shows nothing but sums.
+// metricsServer is GET /metrics for whoever reaches the address. It knows no users, and shows nothing but sums, and when the node's certificate runs out.
 type metricsServer struct {
 	listen   string
 	gatherer prometheus.Gatherer

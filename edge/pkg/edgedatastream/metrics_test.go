@@ -5,9 +5,12 @@ package edgedatastream
 
 import (
 	"context"
+	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +21,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
+	"github.com/kubeedge/datastream/tests/pki"
 )
 
 // gathered returns the values of a metric by its labels' values, in order.
@@ -103,6 +107,35 @@ func TestUnitsAddUp(t *testing.T) {
 	s.close()
 	if sum("datastream_edge_queue_units") != 0 || sum("datastream_edge_queue_bytes") != 0 {
 		t.Error("a closed stream's units wait")
+	}
+}
+
+// The node's certificate is the one that the next dial shows, renewed or not, and none while there is none.
+func TestNodeCertificate(t *testing.T) {
+	ca, err := pki.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := nodeFiles(t, ca)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(newCertificates(cfg))
+	for _, days := range []int{2, 300} {
+		template := pki.Node(testNode)
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(0, 0, days)
+		pair, err := ca.Issue(template)
+		if err := errors.Join(err, pair.Write(cfg.CertFile, cfg.KeyFile)); err != nil {
+			t.Fatal(err)
+		}
+		got := gathered(t, reg, "datastream_edge_certificate_expiration_timestamp_seconds")
+		if want := map[string]float64{useNode: float64(template.NotAfter.Unix())}; !maps.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+	if err := os.Remove(cfg.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	if got := gathered(t, reg, "datastream_edge_certificate_expiration_timestamp_seconds"); len(got) > 0 {
+		t.Errorf("%v without a key", got)
 	}
 }
 

@@ -21,7 +21,7 @@ func TestFormat(t *testing.T) {
 		want  string
 	}{
 		{0, "s", "0 s"}, {0.0000125, "s", "12.5 µs"}, {0.25, "s", "250 ms"}, {2.5, "s", "2.5 s"}, {600, "s", "10 min"},
-		{1536, "bytes", "1.5 KiB"}, {1.5e6, "bps", "1.5 Mb/s"}, {-3, "cpm", "-3 /min"}, {12345, "short", "12.3 K"}, {7, "", "7"},
+		{1536, "bytes", "1.5 KiB"}, {1.5e6, "bps", "1.5 Mb/s"}, {-3, "cpm", "-3 /min"}, {12345, "short", "12.3 K"}, {13.5, "d", "13.5 d"}, {7, "", "7"},
 	} {
 		if got := format(tc.value, tc.unit); got != tc.want {
 			t.Errorf("%v in %q is %q, want %q", tc.value, tc.unit, got, tc.want)

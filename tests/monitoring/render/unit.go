@@ -35,6 +35,8 @@ func format(v float64, unit string) string {
 		return scaled([]string{" B", " KiB", " MiB", " GiB", " TiB"}, 1024, "")
 	case "bps":
 		return scaled([]string{" b", " kb", " Mb", " Gb"}, 1000, "/s")
+	case "d":
+		return number(v) + " d"
 	case "cpm":
 		return scaled([]string{"", " K", " Mil"}, 1000, " /min")
 	case "reqps":

@@ -74,7 +74,7 @@ type StreamServer struct {
 	Authentication Authentication `json:"authentication"`
 	// ExposeUnauthenticated lets authentication none listen on other addresses too.
 	ExposeUnauthenticated bool `json:"exposeUnauthenticated,omitempty"`
-	// EnableProfiling serves /debug/pprof to those who have the right to get that path. With authentication none it needs the loopback.
+	// EnableProfiling serves /debug/pprof/ to those who have the right to get that path. With authentication none it needs the loopback.
 	// Default false.
 	EnableProfiling bool `json:"enableProfiling,omitempty"`
 	// TicketKeyFile holds the key that signs tickets and cookies, at least 32 bytes. Without one they end with the process.
