@@ -45,7 +45,13 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	klog.LogToStderr(false)
 	klog.SetOutput(logCounter{})
-	code := m.Run()
+	var code int
+	if os.Getenv(siegeEnv) == "" {
+		code = m.Run()
+	} else if err := holdSiege(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -54,18 +53,6 @@ func gather(n int, dial func() (net.Conn, error)) *crowd {
 	return c
 }
 
-// files is how many of want connections this process, which has both of their ends, can have.
-func files(t *testing.T, want int) int {
-	t.Helper()
-	var limit syscall.Rlimit
-	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	if most := (int(min(limit.Cur, 1<<20)) - 500) / 2; want > most {
-		t.Logf("%d connections instead of %d: RLIMIT_NOFILE is %d", most, want, limit.Cur)
-		return most
-	}
-	return want
-}
-
 // Connections that lead to nothing cost others nothing: frames go on, and a node that comes meanwhile gets its tunnel.
 func TestIdleConnections(t *testing.T) {
 	r := newRig(t, nil)
@@ -74,63 +61,63 @@ func TestIdleConnections(t *testing.T) {
 	r.assign(late, "late")
 	lateCert := r.issue(pki.Node(late))
 	before := heap()
-	n := files(t, count(1000, 10_000))
-
-	clientHello := recordClientHello(t)
-	dial := func(said []byte) func() (net.Conn, error) {
-		return func() (net.Conn, error) {
-			conn, err := connect(t.Context(), r.tunnels)
+	holds := func(t *testing.T) {
+		t.Helper()
+		r.honest.intact(t)
+		// From the same machine as everybody else who means no harm.
+		eventually(t, "the other node's tunnel", func() bool {
+			ws, _, err := r.dialTunnel(nil, keyOf(late, "late"), lateCert)
 			if err == nil {
-				_, err = conn.Write(said)
+				ws.Close()
 			}
-			return conn, err
+			return err == nil
+		})
+		if after := heap(); after > before+256<<20 {
+			t.Errorf("%d MiB are held, before it were %d", after>>20, before>>20)
 		}
 	}
-	for name, attack := range map[string]struct {
-		n    int
-		dial func() (net.Conn, error)
-		drip []byte // said on each connection now and then
-	}{
-		"half open":                      {n, dial(nil), nil},
-		"half a ClientHello":             {n / 4, dial(clientHello[:len(clientHello)/2]), nil},
-		"a ClientHello of 16 MiB":        {n / 4, dial([]byte{22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff}), make([]byte, 1000)},
-		"a ClientHello, byte by byte":    {n / 4, dial(clientHello[:6]), []byte{0}},
-		"a ClientHello and nothing else": {n / 4, dial(clientHello), nil},
-		"no TLS":                         {n / 4, dial([]byte("GET / HTTP/1.1\r\n")), []byte("X: y\r\n")},
-		"headers, slowly": {count(50, 500), func() (net.Conn, error) {
+	clientHello := recordClientHello(t)
+	for name, attack := range map[string]struct{ words, drip []byte }{
+		"half open":                      {},
+		"half a ClientHello":             {words: clientHello[:len(clientHello)/2]},
+		"a ClientHello of 16 MiB":        {[]byte{22, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff}, make([]byte, 1000)},
+		"a ClientHello, byte by byte":    {clientHello[:6], []byte{0}},
+		"a ClientHello and nothing else": {words: clientHello},
+		"no TLS":                         {[]byte("GET / HTTP/1.1\r\n"), []byte("X: y\r\n")},
+	} {
+		r.attack(name, func(t *testing.T) {
+			few := 250
+			if attack.words == nil {
+				few = 1000
+			}
+			n := files(t, count(few, 10_000))
+			const thrownOut = `datastream_cloud_refused_tunnels_total{reason="connection"}`
+			closed := r.metric(t, thrownOut)
+			s := besiege(t, siegeOrders{Address: r.tunnels, From: attacker.IP, Count: n, Words: attack.words, Drip: attack.drip})
+			defer s.lift()
+			holds(t)
+			t.Logf("%d connections are held, of which the cloud has closed %v to make room", n, r.besiegedMetric(t, thrownOut)-closed)
+		})
+	}
+	r.attack("headers, slowly", func(t *testing.T) {
+		c := gather(count(50, 500), func() (net.Conn, error) {
 			conn, err := connect(t.Context(), r.tunnels)
 			if err != nil {
 				return nil, err
 			}
 			c := tls.Client(conn, r.tlsConfig(e.cert))
-			_, err = c.Write([]byte("GET /v1/kubeedge/datastream/x/y/z/a HTTP/1.1\r\n"))
-			return c, err
-		}, []byte("X: y\r\n")},
-	} {
-		r.attack(name, func(t *testing.T) {
-			c := gather(attack.n, attack.dial)
-			defer c.leave()
-			t.Logf("%d of %d connections", len(c.conns), attack.n)
-			for range 3 {
-				for _, conn := range c.conns {
-					_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-					_, _ = conn.Write(attack.drip)
-				}
-			}
-			r.honest.intact(t)
-			// From the same machine as everybody else who means no harm.
-			eventually(t, "the other node's tunnel", func() bool {
-				ws, _, err := r.dialTunnel(nil, keyOf(late, "late"), lateCert)
-				if err == nil {
-					ws.Close()
-				}
-				return err == nil
-			})
-			if after := heap(); after > before+256<<20 {
-				t.Errorf("%d MiB are held, before it were %d", after>>20, before>>20)
-			}
+			_, _ = c.Write([]byte("GET /v1/kubeedge/datastream/x/y/z/a HTTP/1.1\r\n"))
+			return c, nil
 		})
-	}
+		defer c.leave()
+		for range 3 {
+			for _, conn := range c.conns {
+				_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+				_, _ = conn.Write([]byte("X: y\r\n"))
+			}
+		}
+		holds(t)
+	})
 }
 
 // recordClientHello is the first that a TLS client says.

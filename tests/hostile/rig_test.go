@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -47,6 +48,7 @@ type rig struct {
 	dir              string
 	tunnels, viewers string // addresses
 	honest           *witness
+	site             string // where viewers find everything: a URL without a path
 	honestURL        string
 	honestPair       pki.Pair // the node's certificate
 	token            string   // the honest viewer's, if viewers are authenticated
@@ -102,8 +104,12 @@ func newRig(t *testing.T, tune func(*v1alpha1.CloudDataStream), options ...cloud
 		Namespace: namespace, Rule: "honest", RuleUID: uidOf("honest"), Path: targetPath, Endpoint: "honest", Protocol: "websocket", URL: startCamera(t).URL(),
 	}})))
 
-	r.honestURL = "http://" + r.viewers + "/node/" + honestNode + "/honest" + targetPath
-	r.honest = newWitness(t)
+	r.site = "http://" + r.viewers
+	if cfg.Stream.CertFile != "" {
+		r.site = "https://" + r.viewers
+	}
+	r.honestURL = r.site + honestPath
+	r.honest = newWitness(t, r.client())
 	r.honest.token = r.token
 	running.Go(func() { r.honest.watch(ctx, r.honestURL+"?format=mp4") })
 	r.honest.more(1)
@@ -204,28 +210,60 @@ func (r *rig) state(t *testing.T, node, rule string) output.Status {
 	return s
 }
 
+// client is an honest viewer's, who comes anew for each question.
+func (r *rig) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: r.ca.Pool(), MinVersion: tls.VersionTLS12}}}
+}
+
 // get asks the viewers' port.
 func (r *rig) get(t *testing.T, path string) []byte {
 	t.Helper()
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.viewers+path, nil)
+	body, err := r.ask(t, path)
+	must(t, err)
+	return body
+}
+
+func (r *rig) ask(t *testing.T, path string) ([]byte, error) {
+	client := r.client()
+	client.Timeout = patience
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.site+path, nil)
 	must(t, err)
 	sign(req, r.token)
 	resp, err := client.Do(req)
-	must(t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	must(t, err)
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s: %s", path, resp.Status, body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, body)
 	}
-	return body
+	return body, err
 }
 
 // metric is the value of the cloud's metric with that name and, if it has any, exactly these labels; 0 if it is not there.
 func (r *rig) metric(t *testing.T, series string) float64 {
 	t.Helper()
-	for line := range strings.Lines(string(r.get(t, "/metrics"))) {
+	return valueOf(t, r.get(t, "/metrics"), series)
+}
+
+// besiegedMetric is metric for who asks again until there is an answer, as may be necessary beside an attacker.
+func (r *rig) besiegedMetric(t *testing.T, series string) (value float64) {
+	t.Helper()
+	eventually(t, "an answer to /metrics", func() bool {
+		body, err := r.ask(t, "/metrics")
+		if err == nil {
+			value = valueOf(t, body, series)
+		}
+		return err == nil
+	})
+	return value
+}
+
+// valueOf is that of a series in the answer to GET /metrics.
+func valueOf(t *testing.T, metrics []byte, series string) float64 {
+	t.Helper()
+	for line := range strings.Lines(string(metrics)) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
 			v, err := strconv.ParseFloat(value, 64)
 			must(t, err)

@@ -6,7 +6,6 @@ package hostile
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -26,12 +25,7 @@ func TestHostileViewers(t *testing.T) {
 		if got := string(r.get(t, "/healthz")); got != "ok\n" {
 			t.Errorf("/healthz is %q", got)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.honestURL+"?format=ts", nil)
-		must(t, err)
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-		must(t, err)
-		defer resp.Body.Close()
-		if _, err := io.ReadFull(resp.Body, make([]byte, 188*10)); err != nil {
+		if err := r.glance(t); err != nil {
 			t.Errorf("who comes now gets no picture: %v", err)
 		}
 	}
@@ -45,26 +39,18 @@ func TestHostileViewers(t *testing.T) {
 		"kept alive, idle": "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
 	} {
 		r.raid(name, func(t *testing.T) {
-			n := files(t, count(500, 10_000))
-			if words != "" {
-				n /= 4
+			few := 125
+			if words == "" {
+				few = 500
 			}
-			c := gather(n, func() (net.Conn, error) {
-				conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", r.viewers)
-				if err == nil {
-					_, _ = io.WriteString(conn, words)
-				}
-				return conn, err
-			})
-			defer c.leave()
-			t.Logf("%d connections", len(c.conns))
-			for range 3 { // drip
-				for _, conn := range c.conns {
-					_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-					_, _ = conn.Write([]byte("y"))
-				}
-			}
+			n := files(t, count(few, 10_000))
+			const thrownOut = `datastream_viewer_refusals_total{reason="connection"}`
+			closed := r.besiegedMetric(t, thrownOut)
+			s := besiege(t, siegeOrders{Address: r.viewers, Count: n, Words: []byte(words), Drip: []byte("y")})
+			defer s.lift()
+			eventually(t, "a viewer who comes now to see the picture", func() bool { return r.glance(t) == nil })
 			honestMayStillCome(t)
+			t.Logf("%d connections are held, of which the cloud has closed %v to make room", n, r.besiegedMetric(t, thrownOut)-closed)
 		})
 	}
 	r.raid("never reading", func(t *testing.T) {

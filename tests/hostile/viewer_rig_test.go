@@ -85,6 +85,25 @@ func (r *rig) raid(name string, f func(t *testing.T)) {
 	}
 }
 
+// glance is an honest viewer who comes, sees that there is a picture, and goes.
+func (r *rig) glance(t *testing.T) error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.honestURL+"?format=ts", nil)
+	must(t, err)
+	sign(req, r.token)
+	resp, err := r.client().Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	_, err = io.ReadFull(resp.Body, make([]byte, 188*10))
+	return err
+}
+
 // knock connects to the viewers' port from the attackers' address.
 func (r *rig) knock(t *testing.T) net.Conn {
 	t.Helper()

@@ -27,8 +27,9 @@ const (
 
 // witness is an honest viewer. It checks each frame's number and time against those of the one before.
 type witness struct {
-	t     *testing.T
-	token string
+	t      *testing.T
+	client *http.Client
+	token  string
 	// redialled says that the tunnel was or will be away for longer than the edge remembers, which is a GOP: frames may be missing
 	// in front of a key frame.
 	redialled atomic.Bool
@@ -39,7 +40,9 @@ type witness struct {
 	changed chan struct{}
 }
 
-func newWitness(t *testing.T) *witness { return &witness{t: t, changed: make(chan struct{})} }
+func newWitness(t *testing.T, client *http.Client) *witness {
+	return &witness{t: t, client: client, changed: make(chan struct{})}
+}
 
 func (w *witness) update(f func()) {
 	w.mu.Lock()
@@ -100,7 +103,7 @@ func (w *witness) read(ctx context.Context, url string) error {
 		return err
 	}
 	sign(req, w.token)
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	resp, err := w.client.Do(req)
 	if err != nil {
 		return err
 	}
