@@ -38,6 +38,15 @@ func newTracer(t *testing.T, cfg *v1alpha1.Tracing, service string) *Tracer {
 	return tracer
 }
 
+// end ends a tracer once all has arrived, for which Close alone waits only so long.
+func end(t *testing.T, tracer *Tracer) {
+	t.Helper()
+	if err := tracer.provider.ForceFlush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	tracer.Close()
+}
+
 // TestTraceAcrossProcesses has a trace begin in one process and go on in another one, by its traceparent.
 func TestTraceAcrossProcesses(t *testing.T) {
 	c := startCollector(t)
@@ -55,8 +64,8 @@ func TestTraceAcrossProcesses(t *testing.T) {
 	End(describe, nil)
 	End(start, nil)
 	End(watch, nil)
-	cloud.Close()
-	edge.Close()
+	end(t, cloud)
+	end(t, edge)
 
 	spans, _ := c.Spans()
 	parents := map[string]string{"watch": "", "authorize": "watch", "start camera": "watch", "RTSP DESCRIBE": "start camera"}
@@ -102,7 +111,7 @@ func TestNotSampled(t *testing.T) {
 		t.Error("a trace whose parent is sampled is not recorded")
 	}
 	End(span, nil)
-	tracer.Close()
+	end(t, tracer)
 	if spans, _ := c.Spans(); len(spans) != 1 {
 		t.Errorf("%d spans arrived, want the one of the sampled parent", len(spans))
 	}

@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -250,53 +251,45 @@ func TestConnReadTimeout(t *testing.T) {
 	}
 }
 
-// Both ends are idle for many ReadTimeouts: pings, and the answers to them, are enough.
+// Both ends are idle for many ReadTimeouts: the pings of one, and the answers to them, are enough.
 func TestConnKeepAlive(t *testing.T) {
-	t.Parallel()
-	edge, ws := dialRaw(t)
-	cloud := NewConn(ws, Timing{PingInterval: 10 * time.Millisecond, ReadTimeout: 2 * time.Second, WriteTimeout: time.Minute, AnswerTimeout: time.Minute}, testMaxPayload)
-	ctx, cancel := context.WithCancel(context.Background())
-	alive := make(chan error, 1)
-	go func() { alive <- cloud.KeepAlive(ctx) }()
+	client, server := certificates()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPath(time.Millisecond)
+		edge, cloud := p.handshake(t, client, server, func() {})
+		edge.ws.SetPingHandler(nil) // the library's own, which answers
+		cloudRead, edgeRead, alive := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, _, err := cloud.Read()
+			cloudRead <- err
+		}()
+		go func() {
+			_, _, err := edge.ws.ReadMessage()
+			edgeRead <- err
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { alive <- cloud.KeepAlive(ctx) }()
 
-	const pings = 250 // 2.5 s
-	seen := make(chan struct{}, pings)
-	answer := edge.PingHandler()
-	edge.SetPingHandler(func(data string) error {
+		time.Sleep(20 * timing.ReadTimeout)
 		select {
-		case seen <- struct{}{}:
+		case err := <-cloudRead:
+			t.Errorf("the connection died: %v", err)
+		case err := <-edgeRead:
+			t.Errorf("the peer's connection died: %v", err)
 		default:
 		}
-		return answer(data)
-	})
-	read := make(chan error, 1)
-	go func() {
-		_, _, err := edge.ReadMessage()
-		read <- err
-	}()
-	pongs := make(chan error, 1)
-	go func() {
-		_, _, err := cloud.Read()
-		pongs <- err
-	}()
-	for range pings {
-		select {
-		case <-seen:
-		case err := <-pongs:
-			t.Fatalf("the connection died: %v", err)
-		case err := <-read:
-			t.Fatalf("the peer's connection died: %v", err)
+		cancel()
+		if err := <-alive; !errors.Is(err, context.Canceled) {
+			t.Errorf("KeepAlive returned %v", err)
 		}
-	}
-	cancel()
-	if err := <-alive; !errors.Is(err, context.Canceled) {
-		t.Errorf("KeepAlive returned %v", err)
-	}
-	cloud.Close(CloseNormal, "")
-	if err := <-read; !websocket.IsCloseError(err, CloseNormal) {
-		t.Error(err)
-	}
-	<-pongs
+		_ = cloud.Close(CloseNormal, "")
+		if err := <-edgeRead; !websocket.IsCloseError(err, CloseNormal) {
+			t.Error(err)
+		}
+		_ = edge.Close(CloseNormal, "")
+		<-cloudRead
+		p.wg.Wait()
+	})
 }
 
 func TestConnKeepAliveEndsWithTheSocket(t *testing.T) {
@@ -312,44 +305,36 @@ func TestConnKeepAliveEndsWithTheSocket(t *testing.T) {
 
 // A message that takes many ReadTimeouts is fine for as long as its pieces come.
 func TestConnSlowMessage(t *testing.T) {
-	t.Parallel()
-	const step, pieces = 20 * time.Millisecond, 120 // 2.4 s in all
-	timing := patient
-	timing.ReadTimeout = 2 * time.Second
-	edge, ws := dialRaw(t)
-	cloud := NewConn(ws, timing, testMaxPayload)
-
-	u := exampleUnit()
-	u.Payload = bytes.Repeat([]byte{7}, pieces-1)
-	pieceSent := make(chan error, 1)
-	go func() {
-		// One WebSocket frame, by hand: FIN and binary, 16 bits of length, a mask of zeros.
-		frame := []byte{0x82, 0x80 | 126}
-		frame = binary.BigEndian.AppendUint16(frame, uint16(HeaderSize+len(u.Payload)))
-		frame = append(frame, 0, 0, 0, 0)
-		frame = append(AppendHeader(frame, u), u.Payload[0])
-		if _, err := edge.NetConn().Write(frame); err != nil {
-			pieceSent <- err
-			return
-		}
-		ticker := time.NewTicker(step)
-		defer ticker.Stop()
-		for _, b := range u.Payload[1:] {
-			<-ticker.C
-			if _, err := edge.NetConn().Write([]byte{b}); err != nil {
-				pieceSent <- err
-				return
+	client, server := certificates()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPath(time.Millisecond)
+		edge, cloud := p.handshake(t, client, server, func() {})
+		u := exampleUnit()
+		u.Payload = bytes.Repeat([]byte{7}, 20)
+		sent := make(chan error, 1)
+		go func() {
+			// One WebSocket frame, by hand: FIN and binary, 16 bits of length, a mask of zeros.
+			frame := []byte{0x82, 0x80 | 126}
+			frame = binary.BigEndian.AppendUint16(frame, uint16(HeaderSize+len(u.Payload)))
+			frame = append(frame, 0, 0, 0, 0)
+			_, err := edge.ws.NetConn().Write(AppendHeader(frame, u))
+			for i := 0; err == nil && i < len(u.Payload); i++ {
+				time.Sleep(timing.ReadTimeout - time.Second)
+				_, err = edge.ws.NetConn().Write(u.Payload[i : i+1])
 			}
+			sent <- err
+		}()
+		_, got, err := cloud.Read()
+		if err != nil || !bytes.Equal(got.Payload, u.Payload) {
+			t.Errorf("got %v", err)
 		}
-		pieceSent <- nil
-	}()
-	_, got, err := cloud.Read()
-	if err != nil || !bytes.Equal(got.Payload, u.Payload) {
-		t.Errorf("got %v", err)
-	}
-	if err := <-pieceSent; err != nil {
-		t.Error(err)
-	}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		_ = edge.Close(CloseNormal, "")
+		_ = cloud.Close(CloseNormal, "")
+		p.wg.Wait()
+	})
 }
 
 // A peer that stops in the middle of a message is found dead too.

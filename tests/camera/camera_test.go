@@ -51,7 +51,9 @@ func dial(cam *Camera, transport gortsplib.Transport, user *url.Userinfo) (*view
 	}
 	u.User = user
 	v := &viewer{
-		Client:  &gortsplib.Client{Scheme: u.Scheme, Host: u.Host, Transport: &transport, OnPacketsLost: func(uint64) {}},
+		Client: &gortsplib.Client{
+			Scheme: u.Scheme, Host: u.Host, Transport: &transport, ReadTimeout: patience, WriteTimeout: patience, OnPacketsLost: func(uint64) {},
+		},
 		reports: make(chan *rtcp.SenderReport, 1),
 	}
 	if err := v.Start2(); err != nil {

@@ -49,11 +49,11 @@ func TestCanary(t *testing.T) {
 	otherStream := apply(t, "inurl", inURL.String(), nil)
 
 	t.Log("both are watched, in each format")
+	pageTexts := watchMSE(t, stream) // before all others: it stays for ever, so the stream never stops for want of viewers
 	for _, format := range []string{"mp4", "ts"} {
 		watch(t, stream, format)
 		watch(t, otherStream, format)
 	}
-	pageTexts := watchMSE(t, stream)
 	waitState(t, stream, "streaming", "")
 	waitState(t, otherStream, "streaming", "")
 	if cam.TotalSessions() != 1 {
@@ -70,6 +70,7 @@ func TestCanary(t *testing.T) {
 
 	t.Log("the camera follows: the next session has the new password")
 	cam.restart(t, password2)
+	cam.waitPlayed(t)
 	waitState(t, stream, "streaming", "")
 
 	t.Log("the camera has another password")
@@ -81,12 +82,14 @@ func TestCanary(t *testing.T) {
 
 	t.Log("the Secret follows")
 	putSecret(t, corev1.SecretTypeBasicAuth, password3)
+	cam.waitPlayed(t)
 	waitState(t, stream, "streaming", "")
 
 	t.Log("the Secret goes, and is of no use")
 	secrets := cluster.Kube.CoreV1().Secrets("default")
 	must(t, secrets.Delete(context.Background(), "camera", metav1.DeleteOptions{}))
 	waitReady(t, "secret", metav1.ConditionFalse, v1alpha1.ReasonCredentialsMissing)
+	eventually(t, "the event of the missing Secret", func() bool { return strings.Contains(events(t), v1alpha1.ReasonCredentialsMissing) })
 	waitState(t, stream, "failed", "NotResolved")
 	putSecret(t, corev1.SecretTypeOpaque, password3)
 	putSecret(t, corev1.SecretTypeBasicAuth, password3+"\n")
@@ -130,15 +133,12 @@ func TestCanary(t *testing.T) {
 // collect gathers what the system shows of itself.
 func collect(t *testing.T, streams ...string) map[string]string {
 	t.Helper()
-	ctx := context.Background()
 	stored, err := os.ReadFile(storeFile)
-	must(t, err)
-	events, err := cluster.Kube.CoreV1().Events("").List(ctx, metav1.ListOptions{})
 	must(t, err)
 	base := "http://" + cluster.Viewers
 	out := map[string]string{
 		"store": string(stored), "CloudHub": messages.String(), "logs": logs.String(), "edge metrics": request(t, "http://"+cluster.EdgeMetrics+"/metrics", ""),
-		"status": statuses(t) + history.String(), "events": dump(t, events),
+		"status": statuses(t) + history.String(), "events": events(t),
 		"cloud metrics": request(t, base+"/metrics", ""), "streams": request(t, base+"/streams", ""),
 		"refusals": request(t, base+"/node/x/y/z", "") + request(t, base+"/node/"+node+"/y/z", ""),
 	}
@@ -147,6 +147,14 @@ func collect(t *testing.T, streams ...string) map[string]string {
 		out["page"] += request(t, s, "text/html")
 	}
 	return out
+}
+
+// events are those that the controller has told.
+func events(t *testing.T) string {
+	t.Helper()
+	list, err := cluster.Kube.CoreV1().Events("").List(context.Background(), metav1.ListOptions{})
+	must(t, err)
+	return dump(t, list)
 }
 
 // statuses are those of all rules and endpoints.
@@ -196,6 +204,14 @@ func (g *guarded) restart(t *testing.T, password string) {
 	t.Helper()
 	g.Close()
 	g.start(t, password)
+}
+
+// waitPlayed waits until the camera, as it is since its last start, has let somebody in.
+func (g *guarded) waitPlayed(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	must(t, g.WaitSessions(ctx, func(_, total int) bool { return total > 0 }))
 }
 
 func (g *guarded) url() string { return g.URL() }
@@ -255,10 +271,10 @@ func refused(t *testing.T, stream string) (answer string) {
 	return answer
 }
 
-// get asks, and reads for at most a few seconds: an answer may go on for ever.
+// get asks, and then reads for at most a few seconds: an answer may go on for ever.
 func get(t *testing.T, url, accept string) (int, http.Header, []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	must(t, err)
@@ -266,6 +282,7 @@ func get(t *testing.T, url, accept string) (int, http.Header, []byte) {
 	resp, err := http.DefaultClient.Do(req)
 	must(t, err)
 	defer resp.Body.Close()
+	defer time.AfterFunc(3*time.Second, cancel).Stop()
 	body, err := io.ReadAll(resp.Body)
 	if ctx.Err() == nil {
 		must(t, err)

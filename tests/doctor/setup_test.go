@@ -13,10 +13,12 @@ import (
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -81,6 +83,23 @@ func makeAccounts(ctx context.Context) error {
 		return err
 	}
 	return writeKubeconfig(unknown, clientcmdapi.AuthInfo{Token: "none"})
+}
+
+// allowed returns when that account may do so: the API server learns of roles and bindings a while after they are made.
+func allowed(ctx context.Context, who string, what authorizationv1.ResourceAttributes) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig(who))
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
+	return poll(ctx, func() (bool, error) {
+		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		return err == nil && answer.Status.Allowed, err
+	})
 }
 
 func kubeconfig(who string) string { return filepath.Join(env.dir, who+".kubeconfig") }

@@ -160,10 +160,14 @@ func TestMetrics(t *testing.T) {
 		v.wait("60 frames", func(f []frame) bool { return len(f) >= 60 })
 	}
 	var cloud, edge map[string]*dto.MetricFamily
-	eventually(t, "the round-trip times", func() bool { // which are measured once a second
+	eventually(t, "what is measured once in a while", func() bool {
 		cloud, edge = scrape(t, cluster.Viewers), scrape(t, cluster.EdgeMetrics)
 		return value(cloud, "datastream_cloud_tunnel_rtt_seconds") > value(before, "datastream_cloud_tunnel_rtt_seconds") &&
-			value(edge, "datastream_edge_tunnel_rtt_seconds") > 0
+			value(edge, "datastream_edge_tunnel_rtt_seconds") > 0 &&
+			!slices.ContainsFunc(outputs, func(o string) bool {
+				const latency = "datastream_output_fanout_latency_seconds"
+				return value(cloud, latency, "output="+o) == value(before, latency, "output="+o)
+			})
 	})
 	lint(t, cluster.Viewers)
 	lint(t, cluster.EdgeMetrics)
@@ -208,6 +212,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	const many = 1e9
+	far := patience.Seconds() // off any other unit's scale
 	at(cloud, 1, many, "datastream_cloud_streams", "state=streaming")
 	at(cloud, 1, many, "datastream_cloud_tunnels")
 	at(cloud, 60, many, "datastream_cloud_received_units_total", "kind=video")
@@ -220,7 +225,6 @@ func TestMetrics(t *testing.T) {
 		at(cloud, 60, many, "datastream_output_written_units_total", output)
 		at(cloud, 10000, many, "datastream_output_written_bytes_total", output)
 		at(cloud, 1, many, "datastream_output_buffered_bytes", output)
-		at(cloud, 3, many, "datastream_output_fanout_latency_seconds", output)
 		first := value(cloud, "datastream_output_first_picture_seconds", output) - value(before, "datastream_output_first_picture_seconds", output)
 		if first != 1 {
 			t.Errorf("%s: the first picture was measured %v times, want once", name, first)
@@ -232,10 +236,10 @@ func TestMetrics(t *testing.T) {
 	at(cloud, 3, 3, "datastream_stream_viewers", me)
 	at(cloud, 1, 1, "datastream_stream_tunnel_connects_total", me)
 	at(cloud, 60, many, "datastream_stream_received_units_total", me)
-	at(cloud, 0, 5, "datastream_stream_last_unit_age_seconds", me)
-	at(cloud, 0, 5, "datastream_stream_capture_latency_seconds", me)
-	at(cloud, -5, 5, "datastream_stream_clock_offset_seconds", me) // the clocks are one
-	at(cloud, 1e-6, 1, "datastream_stream_tunnel_rtt_seconds", me)
+	at(cloud, 0, far, "datastream_stream_last_unit_age_seconds", me)
+	at(cloud, 0, far, "datastream_stream_capture_latency_seconds", me)
+	at(cloud, -far, far, "datastream_stream_clock_offset_seconds", me) // the clocks are one
+	at(cloud, 1e-6, far, "datastream_stream_tunnel_rtt_seconds", me)
 	at(cloud, 0, 0, "datastream_cloud_unlisted_streams")
 	at(edge, 1, many, "datastream_edge_streams", "state=streaming")
 	at(edge, 60, many, "datastream_edge_received_units_total", "kind=video")

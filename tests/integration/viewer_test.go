@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen. It is no measure: nothing is asserted about time.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // frame is a video frame as a viewer got it.
 type frame struct {
@@ -104,6 +104,12 @@ func (v *viewer) more(n int) []frame {
 	have := len(v.frames)
 	v.mu.Unlock()
 	return v.wait(fmt.Sprintf("%d more frames", n), func(f []frame) bool { return len(f) >= have+n })
+}
+
+func (v *viewer) first() frame {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.frames[0]
 }
 
 func (v *viewer) last() frame {

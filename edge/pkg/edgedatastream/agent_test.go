@@ -134,7 +134,7 @@ func TestCameraComesBack(t *testing.T) {
 func TestCameraStalls(t *testing.T) {
 	cam := startCamera(t, camera.Config{})
 	c, cfg := newCloud(t)
-	cfg.Source.StallTimeout.Duration = 300 * time.Millisecond
+	cfg.Source.StallTimeout.Duration = 2 * time.Second // in which a camera can begin again, too
 	a, _ := runAgent(t, cfg)
 	apply(t, a, target(cam.URL()))
 	l := c.accept(t)
@@ -428,7 +428,8 @@ func TestParameterSetsChange(t *testing.T) {
 	if bytes.Equal(was.Tracks[0].SPS, l.tracks.Tracks[0].SPS) {
 		t.Error("the SPS is the old one")
 	}
-	if u := l.unit(t); !u.RandomAccess || u.Track != 0 {
+	// Sound has a socket of its own, so some of it may come in between.
+	if u := l.video(t); !u.RandomAccess {
 		t.Errorf("behind the new tracks comes %+v", u)
 	}
 }

@@ -28,7 +28,7 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	cfg := v1alpha1.NewDefaultEdgeDataStream()
-	cfg.Queue.Bytes = 10000
+	cfg.Queue.Bytes, cfg.Queue.Age.Duration = 10000, time.Hour // however slow the test is
 	r := &rig{stream: newStream(tunnel.StreamKey{}, target("test://"), cfg, nil, NewMetrics(prometheus.NewRegistry()))}
 	r.base = r.sequence
 	t.Cleanup(r.close)
