@@ -26,7 +26,7 @@ kubectl-streams: ## the plugin "kubectl streams", into _output/bin
 
 .PHONY: test
 test: ## every test, with the race detector
-	go test -race $(PACKAGES)
+	go test -race -timeout 30m $(PACKAGES)
 
 .PHONY: weaknet
 weaknet: ## bad networks and dying parts, with congestion control and without it; six minutes, and CHAOS (default 1m) of killing; needs root

@@ -8,7 +8,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/kubeedge/datastream/tests/leaks"
 )
 
 // Main runs a package's tests within environment, which makes what they share, and returns the exit code. Where there is no control
@@ -28,9 +28,5 @@ func Main(m *testing.M, environment func(etcd, server string, use func()) error)
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leaks.Check(code)
 }

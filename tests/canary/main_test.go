@@ -8,7 +8,6 @@ package canary
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ import (
 
 	config "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/leaks"
 )
 
 const (
@@ -94,33 +94,11 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	err = cluster.WaitReady(ctx)
-	cancel()
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	cluster.Stop()
+	code := cluster.Run(m, patience)
 	klog.Flush()
-	if err := leaks(goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1")); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+	code = leaks.Check(code, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"))
 	if code != 0 {
 		fmt.Fprintln(os.Stderr, logs.String())
 	}
 	return code
-}
-
-// leaks waits until no goroutine is left but those of the options, and returns which are if that is in vain. A busy machine needs longer than
-// goleak waits by itself.
-func leaks(options ...goleak.Option) error {
-	for deadline := time.Now().Add(patience); ; {
-		if err := goleak.Find(options...); err == nil || time.Now().After(deadline) {
-			return err
-		}
-	}
 }

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
@@ -23,6 +22,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/leaks"
 )
 
 const (
@@ -65,31 +65,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	err = cluster.WaitReady(ctx)
-	cancel()
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	cluster.Stop()
-	if err := leaks(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
-
-// leaks waits until no goroutine is left but those of the options, and returns which are if that is in vain. A busy machine needs longer than
-// goleak waits by itself.
-func leaks(options ...goleak.Option) error {
-	for deadline := time.Now().Add(patience); ; {
-		if err := goleak.Find(options...); err == nil || time.Now().After(deadline) {
-			return err
-		}
-	}
+	return leaks.Check(cluster.Run(m, patience))
 }
 
 // startCamera starts a camera that ends with the test.

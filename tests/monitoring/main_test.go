@@ -7,17 +7,15 @@
 package monitoring
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	config "github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/leaks"
 	"github.com/kubeedge/datastream/tests/monitoring/collector"
 	"github.com/kubeedge/datastream/tests/ports"
 )
@@ -74,20 +72,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	err = cluster.WaitReady(ctx)
-	cancel()
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	cluster.Stop()
+	code := cluster.Run(m, patience)
 	spans.Close()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leaks.Check(code)
 }
