@@ -152,9 +152,7 @@ func TestForgedPaths(t *testing.T) {
 		})
 	}
 	r.honest.intact(t)
-	if s := r.state(t, honestNode, "honest"); s.State != string(tunnel.Streaming) {
-		t.Errorf("the honest stream is %s", s.State)
-	}
+	eventually(t, "the honest stream to be well", func() bool { return r.state(t, honestNode, "honest").State == string(tunnel.Streaming) })
 	if n := r.metric(t, "datastream_cloud_tunnels"); n != 1 {
 		t.Errorf("%v tunnels, want the honest one", n)
 	}
@@ -207,8 +205,7 @@ func TestEpochWar(t *testing.T) {
 	r.attack("war", func(t *testing.T) {
 		var last *evilTunnel
 		for range count(40, 400) {
-			next := e.open(t)
-			must(t, next.conn.WriteMessage(video()))
+			next := e.open(t) // and no more: its end would be lost behind what the cloud has not read
 			if last != nil {
 				if code := last.closed(); code != tunnel.CloseFenced {
 					t.Fatalf("the older tunnel is closed with %d", code)
@@ -228,8 +225,6 @@ func TestEpochWar(t *testing.T) {
 		eventually(t, "the end of the highest epoch", func() bool { return r.state(t, evilNode, evilRule).State == "away" })
 		e.open(t)
 		eventually(t, "a tunnel of the node's", func() bool { return r.state(t, evilNode, evilRule).State == "idle" })
-		if n := r.metric(t, "datastream_cloud_tunnels"); n != 2 {
-			t.Errorf("%v tunnels, want one of each node", n)
-		}
+		eventually(t, "one tunnel of each node", func() bool { return r.metric(t, "datastream_cloud_tunnels") == 2 })
 	})
 }

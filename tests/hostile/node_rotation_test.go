@@ -53,7 +53,7 @@ func TestCutOff(t *testing.T) {
 	e := newEvil(r)
 	r.attack("deleted", func(t *testing.T) {
 		open, silent := e.open(t), e.dial(t)
-		must(t, open.conn.WriteMessage(video()))
+		eventually(t, "the tunnel", func() bool { return r.state(t, evilNode, evilRule).State == "idle" })
 		r.cloud.Apply(assignment.NodeDirectory{Node: evilNode, Refused: "the Node was deleted", Entries: []assignment.Entry{
 			{Namespace: namespace, Rule: evilRule, RuleUID: uidOf(evilRule), Path: targetPath, Problem: "the Node was deleted"},
 		}})

@@ -78,7 +78,9 @@ func newRig(t *testing.T, tune func(*v1alpha1.CloudDataStream), options ...cloud
 	cfg.Enable = true
 	cfg.Stream.Listen = "127.0.0.1:0"
 	cfg.Stream.Authentication = v1alpha1.AuthenticationNone
-	cfg.Stream.MaxLag = harness.Duration(patience) // all of it runs on one busy machine: nobody is to skip for that
+	// All of it runs on one busy machine: nobody is to skip, to be given up or to be sent away for that.
+	cfg.Stream.MaxLag, cfg.Stream.WriteTimeout = harness.Duration(never), harness.Duration(never)
+	cfg.Stream.HoldTime, cfg.Stream.WaitTimeout = harness.Duration(never), harness.Duration(patience)
 	cfg.Tunnel.CAFile, cfg.Tunnel.CertFile, cfg.Tunnel.KeyFile = r.file("ca.crt"), r.file("cloud.crt"), r.file("cloud.key")
 	cfg.Tunnel.CRLFile = r.file("crl")
 	if tune != nil {
@@ -170,8 +172,8 @@ func (r *rig) edgeConfig() *v1alpha1.EdgeDataStream {
 	cfg := v1alpha1.NewDefaultEdgeDataStream()
 	cfg.Enable, cfg.NodeName, cfg.Server, cfg.StoreFile = true, honestNode, "wss://"+r.tunnels, r.file("assignment.json")
 	cfg.CAFile, cfg.CertFile, cfg.KeyFile = r.file("ca.crt"), r.file(honestNode+".crt"), r.file(honestNode+".key")
-	cfg.Queue.Age, cfg.Congestion.Enable = harness.Duration(patience), false
-	cfg.Source.StallTimeout = harness.Duration(patience)
+	cfg.Queue.Age, cfg.Congestion.Enable = harness.Duration(never), false
+	cfg.Source.StallTimeout, cfg.Source.HoldTime = harness.Duration(never), harness.Duration(never)
 	return cfg
 }
 
@@ -241,14 +243,9 @@ func (r *rig) ask(t *testing.T, path string) ([]byte, error) {
 	return body, err
 }
 
-// metric is the value of the cloud's metric with that name and, if it has any, exactly these labels; 0 if it is not there.
-func (r *rig) metric(t *testing.T, series string) float64 {
-	t.Helper()
-	return valueOf(t, r.get(t, "/metrics"), series)
-}
-
-// besiegedMetric is metric for who asks again until there is an answer, as may be necessary beside an attacker.
-func (r *rig) besiegedMetric(t *testing.T, series string) (value float64) {
+// metric is the value of the cloud's metric with that name and, if it has any, exactly these labels; 0 if it is not there. It asks again
+// until there is an answer, as may be necessary beside an attacker.
+func (r *rig) metric(t *testing.T, series string) (value float64) {
 	t.Helper()
 	eventually(t, "an answer to /metrics", func() bool {
 		body, err := r.ask(t, "/metrics")

@@ -18,7 +18,11 @@ import (
 
 // Viewers who connect, ask and read as nobody should.
 func TestHostileViewers(t *testing.T) {
-	r := newRig(t, func(c *v1alpha1.CloudDataStream) { c.Stream.WriteTimeout.Duration = 2 * time.Second })
+	const callsPerSecond = 1 // so few that no machine is too slow to overdo it
+	r := newRig(t, func(c *v1alpha1.CloudDataStream) {
+		c.Stream.WriteTimeout.Duration = 10 * time.Second
+		c.Limits.CallsPerSecond = callsPerSecond
+	})
 	r.assign(decoyNode, decoyRule)
 	honestMayStillCome := func(t *testing.T) {
 		t.Helper()
@@ -45,12 +49,12 @@ func TestHostileViewers(t *testing.T) {
 			}
 			n := files(t, count(few, 10_000))
 			const thrownOut = `datastream_viewer_refusals_total{reason="connection"}`
-			closed := r.besiegedMetric(t, thrownOut)
+			closed := r.metric(t, thrownOut)
 			s := besiege(t, siegeOrders{Address: r.viewers, Count: n, Words: []byte(words), Drip: []byte("y")})
 			defer s.lift()
 			eventually(t, "a viewer who comes now to see the picture", func() bool { return r.glance(t) == nil })
 			honestMayStillCome(t)
-			t.Logf("%d connections are held, of which the cloud has closed %v to make room", n, r.besiegedMetric(t, thrownOut)-closed)
+			t.Logf("%d connections are held, of which the cloud has closed %v to make room", n, r.metric(t, thrownOut)-closed)
 		})
 	}
 	r.raid("never reading", func(t *testing.T) {
@@ -101,8 +105,9 @@ func TestHostileViewers(t *testing.T) {
 	})
 	r.raid("control calls", func(t *testing.T) {
 		const counter = `datastream_viewer_refusals_total{reason="rate"}`
-		refused, before := 0, r.metric(t, counter)
-		for range count(300, 10_000) {
+		refused, before, began := 0, r.metric(t, counter), time.Now()
+		n := count(300, 10_000)
+		for range n {
 			resp, body := r.call(t, http.MethodPost, decoyPath, "", `{"action":"start"}`)
 			switch {
 			case resp.StatusCode == http.StatusOK:
@@ -112,8 +117,8 @@ func TestHostileViewers(t *testing.T) {
 				t.Fatalf("%s: %s", resp.Status, body)
 			}
 		}
-		if refused == 0 {
-			t.Error("all are taken")
+		if most := mostAtRate(5*callsPerSecond, callsPerSecond, began); n-refused > most {
+			t.Errorf("%d calls are taken, want at most %d", n-refused, most)
 		}
 		if counted := r.metric(t, counter) - before; counted != float64(refused) {
 			t.Errorf("%v are counted of %d", counted, refused)

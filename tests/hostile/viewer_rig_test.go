@@ -85,6 +85,12 @@ func (r *rig) raid(name string, f func(t *testing.T)) {
 	}
 }
 
+// mostAtRate is how many calls may have been taken since then: those that may come at once, and what the rate has made up for. So it is
+// right on a machine that is too slow to overdo it.
+func mostAtRate(atOnce, perSecond int, since time.Time) int {
+	return atOnce + int(time.Since(since).Seconds()*float64(perSecond)) + 1
+}
+
 // glance is an honest viewer who comes, sees that there is a picture, and goes.
 func (r *rig) glance(t *testing.T) error {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
