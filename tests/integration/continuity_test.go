@@ -67,6 +67,7 @@ func TestContinuity(t *testing.T) {
 		{name: "timestamps wrap", cfg: camera.Config{WrapAfter: 3 * time.Second}, happen: func(*scene) {}},
 		{name: "clock jumps forward", happen: func(s *scene) { s.cam.Jump(3 * time.Hour) }},
 		{name: "clock jumps back", happen: func(s *scene) { s.cam.Jump(-3 * time.Hour) }},
+		{name: "clock jumps back under B-frames", cfg: camera.Config{Clip: small}, happen: func(s *scene) { s.cam.Jump(-3 * time.Hour) }},
 		{name: "clock jumps by seconds", cfg: camera.Config{Clip: small}, happen: func(s *scene) { s.cam.Jump(7 * time.Second) }},
 		{name: "camera reboots", happen: func(s *scene) { s.reboot(camera.Config{}) }, breaks: 1},
 		{name: "packets are lost", cfg: camera.Config{Clip: small}, happen: func(s *scene) { s.cam.Drop(5) }},

@@ -29,8 +29,7 @@ type h264Codec struct {
 
 func (c *h264Codec) reset() (err error) {
 	if c.extractor == nil {
-		c.extractor = &h264.DTSExtractor{}
-		c.extractor.Initialize()
+		c.resetDTS()
 	}
 	c.rtp, err = c.format.CreateDecoder()
 	return err
@@ -113,6 +112,11 @@ func hasRecoveryPoint(sei []byte) bool {
 		sei = sei[size:]
 	}
 	return false
+}
+
+func (c *h264Codec) resetDTS() {
+	c.extractor = &h264.DTSExtractor{}
+	c.extractor.Initialize()
 }
 
 func (c *h264Codec) dts(nalus [][]byte, pts int64) (int64, error) {

@@ -27,8 +27,7 @@ type h265Codec struct {
 
 func (c *h265Codec) reset() (err error) {
 	if c.extractor == nil {
-		c.extractor = &h265.DTSExtractor{}
-		c.extractor.Initialize()
+		c.resetDTS()
 	}
 	c.rtp, err = c.format.CreateDecoder()
 	return err
@@ -99,6 +98,11 @@ func (c *h265Codec) unreferenced(typ h265.NALUType, nalu, sps []byte) bool {
 		c.sps, c.highestLayer = sps, parsed.MaxSubLayersMinus1
 	}
 	return nalu[1]&7 == c.highestLayer+1 // nuh_temporal_id_plus1
+}
+
+func (c *h265Codec) resetDTS() {
+	c.extractor = &h265.DTSExtractor{}
+	c.extractor.Initialize()
 }
 
 func (c *h265Codec) dts(nalus [][]byte, pts int64) (int64, error) {

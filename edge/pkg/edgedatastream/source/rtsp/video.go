@@ -47,6 +47,8 @@ type videoCodec interface {
 	inspect(nalus [][]byte, info *media.Track) picture
 	// dts computes the decoding time; parameter sets come with random access points.
 	dts(nalus [][]byte, pts int64) (int64, error)
+	// resetDTS forgets the decoding times so far, in front of a random access point.
+	resetDTS()
 }
 
 var errMore = errors.New("more packets are needed")
@@ -199,17 +201,30 @@ func (v *video) dtsOffset(nalus [][]byte, u *media.AccessUnit) int32 {
 		}
 		nalus = append(withParameters, nalus...)
 	}
-	dts, err := v.codec.dts(nalus, u.PTS)
-	offset := u.PTS - dts
-	if err == nil && max(offset, -offset) > v.info.Ticks(maxReorder) {
-		err = errReorder
+	offset, err := v.reorder(nalus, u.PTS)
+	if err != nil && u.RandomAccess {
+		// The camera's clock may have been set, and the codec holds decoding times to those of before: for hours, where it was set back by hours.
+		v.codec.resetDTS()
+		offset, err = v.reorder(nalus, u.PTS)
 	}
 	if err == nil {
-		return int32(offset)
+		return offset
 	}
 	if v.ready && !v.noDTS {
 		v.noDTS = true
 		v.log.Info("Decoding times cannot be told, presentation times are used", "codec", v.info.Codec, "reason", err.Error())
 	}
 	return 0
+}
+
+// reorder is PTS minus DTS in ticks.
+func (v *video) reorder(nalus [][]byte, pts int64) (offset int32, err error) {
+	dts, err := v.codec.dts(nalus, pts)
+	if err != nil {
+		return 0, err
+	}
+	if max(pts-dts, dts-pts) > v.info.Ticks(maxReorder) {
+		return 0, errReorder
+	}
+	return int32(pts - dts), nil
 }
