@@ -129,6 +129,12 @@ subjects: [{kind: User, name: `+user+`}]
 	for name, allowed := range map[string]bool{"gate-camera": true, "other": false} {
 		byName := metav1.ListOptions{FieldSelector: "metadata.name=" + name}
 		_, err := secrets.List(patient(t), byName)
+		if allowed { // the API server hears of its own Role a little later than it is there
+			eventually(t, "the right to "+name, func(ctx context.Context) error {
+				_, err = secrets.List(ctx, byName)
+				return err
+			})
+		}
 		if (err == nil) != allowed || err != nil && !apierrors.IsForbidden(err) {
 			t.Errorf("listing %s: %v", name, err)
 		}
