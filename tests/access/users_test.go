@@ -27,6 +27,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeedge/datastream/tests/pki"
+	"github.com/kubeedge/datastream/tests/poll"
 )
 
 // caller is how somebody asks.
@@ -83,12 +84,7 @@ func known(t *testing.T, token, user string) {
 // eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	poll.Until(t, patience, what, ok)
 }
 
 // bind binds a ClusterRole in a namespace, until it is unbound or the test is over.

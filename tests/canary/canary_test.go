@@ -25,6 +25,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/poll"
 )
 
 // What must be found nowhere. The last password is in an endpoint's URL, which the edge has to know and stores.
@@ -377,10 +378,5 @@ func must(t *testing.T, err error) {
 // eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	poll.Until(t, patience, what, ok)
 }

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -31,6 +30,7 @@ import (
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
 	"github.com/kubeedge/datastream/tests/pki"
+	"github.com/kubeedge/datastream/tests/poll"
 )
 
 const (
@@ -273,12 +273,7 @@ func valueOf(t *testing.T, metrics []byte, series string) float64 {
 // eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	poll.Until(t, patience, what, ok)
 }
 
 func must(t *testing.T, err error) {

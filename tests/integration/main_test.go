@@ -23,6 +23,7 @@ import (
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
 	"github.com/kubeedge/datastream/tests/leaks"
+	"github.com/kubeedge/datastream/tests/poll"
 )
 
 const (
@@ -123,12 +124,7 @@ func applyEndpoint(t *testing.T, name, url string) {
 // eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	poll.Until(t, patience, what, ok)
 }
 
 func request(t *testing.T, method, url, body string) (code int, header http.Header, answer []byte) {

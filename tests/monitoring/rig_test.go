@@ -24,6 +24,7 @@ import (
 	"github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
 	"github.com/kubeedge/datastream/tests/camera"
 	"github.com/kubeedge/datastream/tests/harness"
+	"github.com/kubeedge/datastream/tests/poll"
 )
 
 // startCamera starts a camera that ends with the test.
@@ -65,12 +66,7 @@ func applyRule(t *testing.T, name, node, camera string) string {
 // eventually asks again until ok; it is for what nothing signals from outside, such as the answer to a request.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	poll.Until(t, patience, what, ok)
 }
 
 func get(t *testing.T, url string) (code int, body string) {
