@@ -21,7 +21,6 @@ func TestHostileViewers(t *testing.T) {
 	const callsPerSecond = 1 // so few that no machine is too slow to overdo it
 	r := newRig(t, func(c *v1alpha1.CloudDataStream) {
 		c.Stream.WriteTimeout.Duration = 10 * time.Second
-		c.Stream.WaitTimeout.Duration = 10 * time.Second // the default: who sends half a body keeps his place for that long, and ten seconds more
 		c.Limits.CallsPerSecond = callsPerSecond
 	})
 	r.assign(decoyNode, decoyRule)

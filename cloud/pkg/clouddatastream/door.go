@@ -59,7 +59,7 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 		}
 		tlsConfig.ClientAuth = tls.VerifyClientCertIfGiven
 	}
-	return s.sites.wrap(s.admission.guard(guard.Wrap(s.container()))), tlsConfig, nil
+	return boundBody(requestTimeout, s.sites.wrap(s.admission.guard(guard.Wrap(s.container())))), tlsConfig, nil
 }
 
 // certificate is the one that viewers are shown now. It is a tls.Config.GetCertificate.

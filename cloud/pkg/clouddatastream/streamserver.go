@@ -106,9 +106,8 @@ func (s *StreamServer) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           handler,
 		Protocols:         &protocols,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: requestTimeout, // bodies have their own
 		// Outputs that stream take their connection over, or clear its deadlines.
-		ReadTimeout:    s.cfg.WaitTimeout.Duration + requestTimeout,
 		WriteTimeout:   s.cfg.WaitTimeout.Duration + requestTimeout,
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10,
