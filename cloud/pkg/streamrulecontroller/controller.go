@@ -85,7 +85,7 @@ func newController(cfg *v1alpha1.StreamRuleController, client versioned.Interfac
 		reports: make(map[string]assignment.Report),
 		nodes:   make(map[string]*nodeState),
 	}
-	c.objects = newNodeObjects(cfg.Nodes, func(node string) { c.queue.Add(node) })
+	c.objects = newNodeObjects(cfg.Nodes, func(node string) { c.queue.Add(node) }, func(node string) bool { return c.rules.names(node) })
 	c.seen = newObservations(func(rule types.NamespacedName, delay time.Duration) { c.status.touch(rule, delay) })
 	c.rules = newRules(client, secrets, changes{
 		node:     func(node string) { c.queue.Add(node) },

@@ -5,6 +5,7 @@ package streamrulecontroller
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,20 +24,26 @@ var (
 	nodeMissing = &problem{"NodeMissing", "there is no Node of this name, and streamRuleController.nodes is Registered"}
 )
 
+// deletedMax is how many deleted Nodes are remembered beyond those that rules name, which are so few as the rules. Clusters in which nodes come
+// and go, under a new name each time, would fill the memory with them.
+const deletedMax = 1024
+
 // nodeObjects knows which nodes have a Node object, and which of them had one.
 type nodeObjects struct {
 	policy    v1alpha1.NodePolicy
 	changed   func(node string)
+	named     func(node string) bool    // by a rule: only of these it matters whether they were deleted
 	informer  cache.SharedIndexInformer // nil if nobody can be asked
 	hasSynced cache.InformerSynced      // all of the first list is in known
 	running   sync.WaitGroup
 
-	mu    sync.Mutex
-	known map[string]bool // by name: there is a Node, or else there was one
+	mu      sync.Mutex
+	known   map[string]bool // by name: there is a Node, or else there was one
+	deleted []string        // the latter, the oldest first
 }
 
-func newNodeObjects(policy v1alpha1.NodePolicy, changed func(node string)) *nodeObjects {
-	return &nodeObjects{policy: policy, changed: changed, known: make(map[string]bool)}
+func newNodeObjects(policy v1alpha1.NodePolicy, changed func(node string), named func(node string) bool) *nodeObjects {
+	return &nodeObjects{policy: policy, changed: changed, named: named, known: make(map[string]bool)}
 }
 
 // FollowNodes has the controller look at Node objects through client, of which it reads nothing but names. Without it no Node is
@@ -72,11 +79,36 @@ func (n *nodeObjects) set(obj any, there bool) {
 	n.mu.Lock()
 	was, known := n.known[name]
 	n.known[name] = there
-	n.mu.Unlock()
 	if known && was != there {
 		klog.InfoS("Node object", "node", name, "deleted", !there)
 	}
+	deleted := known && !was
+	switch {
+	case there && deleted:
+		n.deleted = slices.DeleteFunc(n.deleted, func(d string) bool { return d == name })
+	case !there && !deleted:
+		n.deleted = append(n.deleted, name)
+		n.forget()
+	}
+	n.mu.Unlock()
 	n.changed(name)
+}
+
+// forget forgets the oldest of the deleted Nodes that no rule names, if there are too many. A rule that names one of them later finds it as
+// it would after a restart. n.mu is held: a Node that is deleted behind the rule that names it is not forgotten.
+func (n *nodeObjects) forget() {
+	over := len(n.deleted) - deletedMax
+	if over <= 0 {
+		return
+	}
+	n.deleted = slices.DeleteFunc(n.deleted, func(name string) bool {
+		if over == 0 || n.named(name) {
+			return false
+		}
+		over--
+		delete(n.known, name)
+		return true
+	})
 }
 
 // start starts the informer, which ends with ctx.

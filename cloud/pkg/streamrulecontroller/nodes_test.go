@@ -5,6 +5,7 @@ package streamrulecontroller
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
+	"github.com/kubeedge/datastream/tests/poll"
 )
 
 var nodeResource = corev1.SchemeGroupVersion.WithResource("nodes")
@@ -138,10 +140,69 @@ func TestNodeWithoutObject(t *testing.T) {
 
 // Nobody to ask is no reason to let anybody in where Nodes are asked for.
 func TestNobodyToAsk(t *testing.T) {
-	if p := newNodeObjects(v1alpha1.NodesRegistered, nil).refused("edge-1"); p != nodeMissing {
+	if p := newNodeObjects(v1alpha1.NodesRegistered, nil, nil).refused("edge-1"); p != nodeMissing {
 		t.Errorf("refused with %v", p)
 	}
-	if p := newNodeObjects(v1alpha1.NodesAny, nil).refused("edge-1"); p != nil {
+	if p := newNodeObjects(v1alpha1.NodesAny, nil, nil).refused("edge-1"); p != nil {
 		t.Errorf("refused with %v", p)
 	}
+}
+
+// Nodes that come and go for years are forgotten, the oldest first, but none that a rule names.
+func TestNodesComeAndGo(t *testing.T) {
+	rules := map[string]bool{"ruled": true}
+	n := newNodeObjects(v1alpha1.NodesAny, func(string) {}, func(node string) bool { return rules[node] })
+	node := func(name string, there bool) {
+		n.set(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}}, there)
+	}
+	comeAndGo := func(name string) {
+		node(name, true)
+		node(name, false)
+	}
+	node("there", true)
+	comeAndGo("ruled")
+	comeAndGo("back")
+	node("back", true)
+	for i := range 3 * deletedMax {
+		comeAndGo(fmt.Sprint("autoscaled-", i))
+	}
+	for name, want := range map[string]*problem{
+		"there": nil, "back": nil, "ruled": nodeDeleted,
+		"autoscaled-0": nil, fmt.Sprint("autoscaled-", 3*deletedMax-1): nodeDeleted,
+	} {
+		if p := n.refused(name); p != want {
+			t.Errorf("%s is refused with %v, want %v", name, p, want)
+		}
+	}
+	if len(n.deleted) != deletedMax || len(n.known) != deletedMax+2 {
+		t.Errorf("%d Nodes are known and %d of them deleted, want %d and 2 that are there", len(n.known), len(n.deleted), deletedMax)
+	}
+
+	// What rules have held on to goes with them.
+	for i := range 2 * deletedMax {
+		name := fmt.Sprint("site-", i)
+		rules[name] = true
+		comeAndGo(name)
+	}
+	if p := n.refused("site-0"); p != nodeDeleted || len(n.deleted) != 2*deletedMax+1 {
+		t.Errorf("%v; %d deleted Nodes are known, want those that rules name", p, len(n.deleted))
+	}
+	clear(rules)
+	comeAndGo("last")
+	if p := n.refused("last"); p != nodeDeleted || len(n.deleted) != deletedMax || len(n.known) != deletedMax+2 {
+		t.Errorf("%v; %d Nodes are known and %d of them deleted", p, len(n.known), len(n.deleted))
+	}
+}
+
+// A rule that is taken away and comes again, as when somebody applies another set of them, finds that its node's Node was deleted meanwhile.
+func TestRuleComesBackToDeletedNode(t *testing.T) {
+	h := newNodesHarness(t, v1alpha1.NodesAny, []string{"edge-1"}, endpoint("cam", "rtsp://cam/1"), rule("gate", "cam edge-1 /a"))
+	h.wantRefused("edge-1", "", "default/gate/a")
+	h.confirm(h.wantAssignment("edge-1", "gate/a rtsp://cam/1"))
+	h.deleteRule("gate")
+	h.wantDirectory("edge-1")
+	h.deleteNode("edge-1")
+	poll.Until(t, patience, "the Node to be known as deleted", func() bool { return h.c.objects.refused("edge-1") == nodeDeleted })
+	h.create(rule("gate", "cam edge-1 /a"))
+	h.wantRefused("edge-1", "the Node was deleted", "default/gate/a: the Node was deleted")
 }

@@ -108,6 +108,13 @@ func (r *rules) wait() {
 // nodes returns every node with a target.
 func (r *rules) nodes() []string { return r.indexer.ListIndexFuncValues(byNode) }
 
+// names says whether a rule has a target on the node.
+func (r *rules) names(node string) bool {
+	keys, err := r.indexer.IndexKeys(byNode, node)
+	must(err) // as in ofNode
+	return len(keys) > 0
+}
+
 // ofNode returns the rules that have a target on the node.
 func (r *rules) ofNode(node string) []*streamrules.StreamRule {
 	objs, err := r.indexer.ByIndex(byNode, node)
