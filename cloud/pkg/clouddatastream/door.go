@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/emicklei/go-restful/v3"
@@ -49,15 +48,16 @@ func (s *StreamServer) door() (http.Handler, *tls.Config, error) {
 		GetCertificate:     s.certificate,
 	}
 	if s.cfg.ClientCAFile != "" {
-		pem, err := os.ReadFile(s.cfg.ClientCAFile)
+		ca, err := readAuthorities(s.cfg.ClientCAFile)
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading the CA of viewers: %w", err)
 		}
 		tlsConfig.ClientCAs = x509.NewCertPool()
-		if !tlsConfig.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, nil, fmt.Errorf("reading the CA of viewers: no certificate in %s", s.cfg.ClientCAFile)
+		for _, c := range ca {
+			tlsConfig.ClientCAs.AddCert(c)
 		}
 		tlsConfig.ClientAuth = tls.VerifyClientCertIfGiven
+		s.viewersCA.Store(&ca)
 	}
 	return boundBody(requestTimeout, s.sites.wrap(s.admission.guard(guard.Wrap(s.container())))), tlsConfig, nil
 }

@@ -11,12 +11,14 @@ import (
 
 // Values of the label use of certificates.
 const (
-	useViewers = "viewers"  // the one that viewers are shown
-	useTunnels = "tunnels"  // the one that edges are shown
-	useNodesCA = "nodes-ca" // those by which edges are known
+	useViewers   = "viewers"    // the one that viewers are shown
+	useViewersCA = "viewers-ca" // those by which viewers with certificates are known
+	useTunnels   = "tunnels"    // the one that edges are shown
+	useNodesCA   = "nodes-ca"   // those by which edges are known
 )
 
-// certificates are those that the next handshakes would use, loaded as they load them. What cannot be loaded is not there.
+// certificates are those that the next handshakes would use, loaded as they load them. What cannot be loaded is not there, nor the viewers' CA
+// before the server serves: it is read only then.
 func (s *Server) certificates() map[string][]*x509.Certificate {
 	used := make(map[string][]*x509.Certificate)
 	if ca, server, err := s.tunnels.credentials.Load(); err == nil {
@@ -26,6 +28,9 @@ func (s *Server) certificates() map[string][]*x509.Certificate {
 		if viewers, err := s.streams.certificate(nil); err == nil {
 			used[useViewers] = instrument.Leaf(viewers)
 		}
+	}
+	if ca := s.streams.viewersCA.Load(); ca != nil {
+		used[useViewersCA] = *ca
 	}
 	return used
 }

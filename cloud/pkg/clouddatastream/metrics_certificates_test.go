@@ -27,7 +27,9 @@ func TestCertificatesInUse(t *testing.T) {
 	cfg := v1alpha1.NewDefaultCloudDataStream()
 	cfg.Tunnel.CAFile, cfg.Tunnel.CertFile, cfg.Tunnel.KeyFile = filepath.Join(dir, "ca.crt"), filepath.Join(dir, "tunnel.crt"), filepath.Join(dir, "tunnel.key")
 	plain := NewServer(cfg, func(assignment.Report) {})
+	cfg.Stream.Authentication = v1alpha1.AuthenticationNone // nobody is asked
 	cfg.Stream.CertFile, cfg.Stream.KeyFile = filepath.Join(dir, "viewers.crt"), filepath.Join(dir, "viewers.key")
+	cfg.Stream.ClientCAFile = filepath.Join(dir, "viewers-ca.crt")
 	server := NewServer(cfg, func(assignment.Report) {})
 	// put makes a certificate the one in the files, as a renewal does that no handshake may see half done.
 	put := func(certFile, keyFile string, days int) {
@@ -67,4 +69,22 @@ func TestCertificatesInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("a bad key", server, map[string]int{useViewers: 60})
+
+	// The viewers' CA is read when the server begins to serve, and the one that was read is in use until it does so again.
+	begin := func() error { _, _, err := server.streams.door(); return err }
+	if err := begin(); err == nil {
+		t.Error("it is served without the viewers' CA")
+	}
+	put(cfg.Stream.ClientCAFile, filepath.Join(dir, "viewers-ca.key"), 20)
+	want("a CA that nobody has read", server, map[string]int{useViewers: 60})
+	if err := begin(); err != nil {
+		t.Fatal(err)
+	}
+	want("a viewers' CA", server, map[string]int{useViewers: 60, useViewersCA: 20})
+	put(cfg.Stream.ClientCAFile, filepath.Join(dir, "viewers-ca.key"), 50)
+	want("a viewers' CA that is renewed behind the server's back", server, map[string]int{useViewers: 60, useViewersCA: 20})
+	if err := begin(); err != nil {
+		t.Fatal(err)
+	}
+	want("served again", server, map[string]int{useViewers: 60, useViewersCA: 50})
 }

@@ -5,12 +5,14 @@ package clouddatastream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emicklei/go-restful/v3"
@@ -43,8 +45,9 @@ type StreamServer struct {
 	gatherer  http.Handler // of /metrics
 	limits    *viewerLimits
 	sites     *sites
-	admission *admission // of TLS handshakes
-	keyPair   *keyPair   // of TLS, if there is any
+	admission *admission                          // of TLS handshakes
+	keyPair   *keyPair                            // of TLS, if there is any
+	viewersCA atomic.Pointer[[]*x509.Certificate] // by which viewers with certificates are known; nil before it serves, or if there is none
 	tracer    *tracing.Tracer
 
 	viewers sync.WaitGroup
