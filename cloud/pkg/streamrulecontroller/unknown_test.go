@@ -46,11 +46,11 @@ func unknowing(t *testing.T, broken error, secrets ...runtime.Object) (*harness,
 	return h, v, all[0]
 }
 
-// directoryOf takes directories until one of the node fits.
-func (h *harness) directoryOf(node string, fits func(first assignment.Entry) bool) {
+// directoryWhere takes directories until the first entry of edge-1 fits.
+func (h *harness) directoryWhere(fits func(first assignment.Entry) bool) {
 	h.Helper()
 	for {
-		if d := h.directory(); d.Node == node && len(d.Entries) > 0 && fits(d.Entries[0]) {
+		if d := h.directory(); d.Node == "edge-1" && len(d.Entries) > 0 && fits(d.Entries[0]) {
 			return
 		}
 	}
@@ -84,7 +84,7 @@ func TestSecretUnknownAtStart(t *testing.T) {
 			}
 			h.wantReady(tc.ready, tc.reason)
 			v.setBroken(nil)
-			h.directoryOf("edge-1", func(e assignment.Entry) bool {
+			h.directoryWhere(func(e assignment.Entry) bool {
 				return e.Credentials == tunnel.NewCredentials("rtsp://cam", "u", "p") && !e.CredentialsUnknown
 			})
 			h.quiet() // the nodes had the same assignment all the time
@@ -109,7 +109,7 @@ func TestSecretUnknownAndGone(t *testing.T) {
 			t.Parallel()
 			h, v, _ := unknowing(t, errors.New("connection refused"))
 			learn(h, v)
-			h.directoryOf("edge-1", func(e assignment.Entry) bool {
+			h.directoryWhere(func(e assignment.Entry) bool {
 				return e.Problem != "" && e.Credentials.IsZero() && !e.CredentialsUnknown
 			})
 			h.wantAssignment("edge-1", "door/q rtsp://free/")
@@ -206,4 +206,27 @@ func TestStatusOfDoubt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was read of a Secret is for the endpoints that refer to it, and for no other: one that moves to another address and to a Secret that cannot be
+// read has none until that can be, and takes nothing of the old Secret to the new address.
+func TestSecretUnknownOfMovedEndpoint(t *testing.T) {
+	v := newVault(t, basicAuth("cam", "u", "old"), basicAuth("other", "u", "new"))
+	h := newHarnessWithSecrets(t, v.CoreV1(), endpointWithSecret("cam", "rtsp://cam/", "cam"), rule("door", "cam edge-1 /p"))
+	h.directoryWhere(func(e assignment.Entry) bool { return e.Credentials == tunnel.NewCredentials("rtsp://cam", "u", "old") })
+	v.setBroken(errors.New("connection refused"))
+	h.update(endpointWithSecret("cam", "rtsp://elsewhere/", "other"))
+	h.directoryWhere(func(e assignment.Entry) bool {
+		if !e.Credentials.IsZero() && e.Credentials.Origin() != "rtsp://cam" {
+			t.Errorf("the endpoint has credentials for %s", e.Credentials.Origin())
+		}
+		return e.CredentialsUnknown && e.Credentials.IsZero()
+	})
+	v.setBroken(nil)
+	h.directoryWhere(func(e assignment.Entry) bool {
+		if !e.Credentials.IsZero() && e.Credentials != tunnel.NewCredentials("rtsp://elsewhere", "u", "new") {
+			t.Errorf("the endpoint has other credentials than those of its Secret, for %s", e.Credentials.Origin())
+		}
+		return !e.CredentialsUnknown && !e.Credentials.IsZero()
+	})
 }

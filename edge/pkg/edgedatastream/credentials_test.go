@@ -225,6 +225,42 @@ func TestCredentialsForOneOrigin(t *testing.T) {
 	})
 }
 
+// A target that moves to another address and another Secret, which the cloud cannot read, is not read with the password of before, however long that
+// takes and whatever happens meanwhile. The new password then goes to the new address only.
+func TestCredentialsMoved(t *testing.T) {
+	inBubble(t, func(g *guarded) {
+		g.tell(tunnel.Start, "one")
+		g.is(tunnel.Streaming, "", "one")
+		old := g.current()
+		moved := g.current()
+		moved.URL = "test://elsewhere:554/main"
+		g.update(moved, true)
+		for _, meanwhile := range []func(){
+			func() { g.tell(tunnel.Start, "") },
+			func() { g.tell(tunnel.Pause, "") },
+			func() { g.detach(); g.attach(&tunnel.Hello{}); g.tell(tunnel.Start, "") },
+			func() { g.tell(tunnel.Start, "one") }, // a message for the old address that is late
+		} {
+			meanwhile()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			g.is(tunnel.Failed, source.CredentialsMissing, "one")
+		}
+		g.generation++
+		g.camera.expect("two")
+		g.desire(&tunnel.Desired{
+			Action: tunnel.Start, Generation: g.generation, Credentials: tunnel.NewCredentials("test://elsewhere:554", "user", "two"),
+		})
+		synctest.Wait()
+		g.is(tunnel.Streaming, "", "one", "two")
+		g.update(old, true)
+		g.tell(tunnel.Start, "")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		g.is(tunnel.Failed, source.CredentialsMissing, "one", "two")
+	})
+}
+
 // The substream has the same credentials if it is of the same host and names no user.
 func TestCredentialsOfSubstream(t *testing.T) {
 	for substream, want := range map[string]string{
