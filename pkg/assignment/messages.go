@@ -16,6 +16,8 @@ const (
 	OpSync = "sync"
 	// OpSynced carries a Synced: what OpSync asked for is complete.
 	OpSynced = "synced"
+	// OpWaiting carries a Waiting: why there is no OpSynced yet. It comes again and again.
+	OpWaiting = "waiting"
 	// OpReport carries a Report from CloudDataStream to the controller.
 	OpReport = "report"
 	// OpStates carries StreamStates from CloudDataStream to the controller.
@@ -78,3 +80,9 @@ type StreamStates struct {
 
 // Synced ends the answer to OpSync.
 type Synced struct{}
+
+// Waiting is what the controller waits for before it sends the first NodeDirectory.
+type Waiting struct {
+	// For is one line without secrets, addresses and user names: everybody may read it.
+	For string
+}

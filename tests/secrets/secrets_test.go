@@ -68,6 +68,7 @@ type outbox struct {
 func (o outbox) ToEdge(a assignment.Assignment)     { o.edge <- a }
 func (o outbox) ToCloud(d assignment.NodeDirectory) { o.cloud <- d }
 func (o outbox) Synced()                            {}
+func (o outbox) Waiting(string)                     {}
 
 // cloudcore runs a controller until the test ends. It asks as cloudcore, with what the manifests grant it.
 func cloudcore(t *testing.T, down *atomic.Bool) outbox {

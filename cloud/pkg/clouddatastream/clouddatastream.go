@@ -122,6 +122,8 @@ func receive(ctx context.Context, srv *Server, reporter *statusReporter) {
 		switch content := m.GetContent().(type) {
 		case assignment.NodeDirectory:
 			srv.Apply(content)
+		case assignment.Waiting:
+			srv.Waiting(content.For)
 		case assignment.Synced:
 			srv.Synced()
 			reporter.reportAll() // the controller may have just started
@@ -175,6 +177,9 @@ func (s *Server) Apply(d assignment.NodeDirectory) {
 
 // Synced tells that every node's directory has been applied once: what is not there now does not exist.
 func (s *Server) Synced() { s.streams.setSynced() }
+
+// Waiting tells, in one line that everybody may read, why Synced has not been called yet.
+func (s *Server) Waiting(what string) { s.streams.setWaiting(what) }
 
 // Routes returns the method and path of everything that viewers may ask for, as "GET /streams". POST …/ticket is not among them: the
 // guard in front of the routes answers it.

@@ -161,3 +161,20 @@ func TestRemovedWhileWaiting(t *testing.T) {
 		t.Errorf("details %+v, headers %v", details, w.Header())
 	}
 }
+
+// Until the rules are known the port is not ready, and says in one line for what it waits, if it has been told.
+func TestReady(t *testing.T) {
+	d := newDoorway(t)
+	d.server.synced = false
+	ready := func(code int, want string) {
+		t.Helper()
+		if w := d.request(http.MethodGet, "/readyz", ""); w.Code != code || w.Body.String() != want {
+			t.Errorf("%d %q, want %d %q", w.Code, w.Body, code, want)
+		}
+	}
+	ready(http.StatusServiceUnavailable, "rules have not been received yet\n")
+	d.server.setWaiting("Nodes not listed yet: Forbidden")
+	ready(http.StatusServiceUnavailable, "rules have not been received yet: Nodes not listed yet: Forbidden\n")
+	d.server.setSynced()
+	ready(http.StatusOK, "ok\n")
+}

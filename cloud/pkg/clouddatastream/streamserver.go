@@ -55,6 +55,7 @@ type StreamServer struct {
 	videos  map[tunnel.StreamKey]*VideoSession
 	nodes   map[string]int // targets of each node
 	synced  bool
+	waiting string // for what, before that
 }
 
 func newStreamServer(cfg *v1alpha1.CloudDataStream, m *metrics, reg *prometheus.Registry) *StreamServer {
@@ -148,10 +149,14 @@ func (s *StreamServer) tick(ctx context.Context) {
 
 func (s *StreamServer) handleReady(w http.ResponseWriter, _ *http.Request) {
 	s.mu.RLock()
-	synced := s.synced
+	synced, waiting := s.synced, s.waiting
 	s.mu.RUnlock()
 	if !synced {
-		http.Error(w, "rules have not been received yet", http.StatusServiceUnavailable)
+		message := "rules have not been received yet"
+		if waiting != "" {
+			message += ": " + waiting
+		}
+		http.Error(w, message, http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = w.Write([]byte("ok\n"))
@@ -215,6 +220,12 @@ func (s *StreamServer) apply(d assignment.NodeDirectory) {
 	for _, v := range gone {
 		v.remove(tunnel.CloseNormal, errRemoved.Error())
 	}
+}
+
+func (s *StreamServer) setWaiting(what string) {
+	s.mu.Lock()
+	s.waiting = what
+	s.mu.Unlock()
 }
 
 func (s *StreamServer) setSynced() {

@@ -33,6 +33,8 @@ type Sender interface {
 	ToCloud(assignment.NodeDirectory)
 	// Synced tells CloudDataStream that it has every node's directory.
 	Synced()
+	// Waiting tells CloudDataStream, in one line, what there has to be before it is told anything else.
+	Waiting(what string)
 }
 
 // Controller is the module without beehive. Everything it does for a node follows from the present rules, endpoints
@@ -141,7 +143,7 @@ func (c *Controller) Run(ctx context.Context) {
 
 // work is the only goroutine that sends.
 func (c *Controller) work(ctx context.Context) {
-	if !c.rules.synced(ctx) || !c.objects.synced(ctx) {
+	if !await(ctx, slices.Concat(c.rules.listings, c.objects.listings()), c.send.Waiting) {
 		return
 	}
 	// CloudDataStream may have asked before this module was there to hear it, so it is told without being asked.

@@ -47,15 +47,17 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type outbox struct {
 	edge  chan assignment.Assignment
 	cloud chan any // NodeDirectory and Synced, in order
+	waits chan string
 }
 
 func newOutbox() outbox {
-	return outbox{edge: make(chan assignment.Assignment, 4096), cloud: make(chan any, 4096)}
+	return outbox{edge: make(chan assignment.Assignment, 4096), cloud: make(chan any, 4096), waits: make(chan string, 4096)}
 }
 
 func (o outbox) ToEdge(a assignment.Assignment)     { o.edge <- a }
 func (o outbox) ToCloud(d assignment.NodeDirectory) { o.cloud <- d }
 func (o outbox) Synced()                            { o.cloud <- assignment.Synced{} }
+func (o outbox) Waiting(what string)                { o.waits <- what }
 
 func receiveOne[T any](t *testing.T, what string, ch <-chan T) T {
 	t.Helper()

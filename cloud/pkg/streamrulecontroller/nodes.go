@@ -30,12 +30,12 @@ const deletedMax = 1024
 
 // nodeObjects knows which nodes have a Node object, and which of them had one.
 type nodeObjects struct {
-	policy    v1alpha1.NodePolicy
-	changed   func(node string)
-	named     func(node string) bool    // by a rule: only of these it matters whether they were deleted
-	informer  cache.SharedIndexInformer // nil if nobody can be asked
-	hasSynced cache.InformerSynced      // all of the first list is in known
-	running   sync.WaitGroup
+	policy   v1alpha1.NodePolicy
+	changed  func(node string)
+	named    func(node string) bool    // by a rule: only of these it matters whether they were deleted
+	informer cache.SharedIndexInformer // nil if nobody can be asked
+	listing  *listing                  // of the informer; it is there when all of the first list is in known
+	running  sync.WaitGroup
 
 	mu      sync.Mutex
 	known   map[string]bool // by name: there is a Node, or else there was one
@@ -60,7 +60,8 @@ func (n *nodeObjects) follow(client metadata.Interface) {
 		DeleteFunc: func(obj any) { n.set(obj, false) },
 	})
 	must(err)
-	n.hasSynced = handler.HasSynced
+	n.listing = &listing{what: "Nodes", synced: handler.HasSynced}
+	n.listing.follow(n.informer)
 }
 
 // onlyName makes what the informer keeps of a Node small.
@@ -118,12 +119,12 @@ func (n *nodeObjects) start(ctx context.Context) {
 	}
 }
 
-// synced waits, where nobody is let in without a Node, until all are known. It reports false if ctx ends first.
-func (n *nodeObjects) synced(ctx context.Context) bool {
+// listings are the Nodes where nobody is let in without one.
+func (n *nodeObjects) listings() []*listing {
 	if n.policy != v1alpha1.NodesRegistered || n.informer == nil {
-		return true
+		return nil
 	}
-	return cache.WaitForCacheSync(ctx.Done(), n.hasSynced)
+	return []*listing{n.listing}
 }
 
 // wait waits for the end of the informer.

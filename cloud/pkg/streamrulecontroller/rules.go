@@ -37,7 +37,7 @@ type rules struct {
 	users     cache.Indexer // endpoints, by what they refer to
 	secrets   *secrets
 	changed   changes
-	hasSynced []cache.InformerSynced
+	listings  []*listing
 }
 
 // changes are called with what an event concerns.
@@ -78,7 +78,12 @@ func newRules(client versioned.Interface, kube typedcorev1.SecretsGetter, change
 	})
 	must(err)
 	// In this order: what an endpoint refers to is known once its event has been handled.
-	r.hasSynced = []cache.InformerSynced{ruleInformer.HasSynced, endpoints.HasSynced, r.secrets.tried}
+	r.listings = []*listing{
+		{what: "StreamRules", synced: ruleInformer.HasSynced}, {what: "StreamRuleEndpoints", synced: endpoints.HasSynced},
+		{what: "Secrets of endpoints", synced: r.secrets.tried},
+	}
+	r.listings[0].follow(ruleInformer)
+	r.listings[1].follow(endpointInformer)
 	return r
 }
 
@@ -96,7 +101,7 @@ func (r *rules) start(ctx context.Context) {
 
 // synced waits until everything there is has been read, and reports false if ctx ends first.
 func (r *rules) synced(ctx context.Context) bool {
-	return cache.WaitForCacheSync(ctx.Done(), r.hasSynced...)
+	return await(ctx, r.listings, func(string) {})
 }
 
 // wait waits for the end of the informers.

@@ -144,6 +144,10 @@ func (beehiveSender) Synced() {
 	send(assignment.CloudModule, "", assignment.Resource, assignment.OpSynced, assignment.Synced{})
 }
 
+func (beehiveSender) Waiting(what string) {
+	send(assignment.CloudModule, "", assignment.Resource, assignment.OpWaiting, assignment.Waiting{For: what})
+}
+
 func send(module, group, resource, operation string, body any) {
 	message := model.NewMessage("").BuildRouter(assignment.ControllerModule, group, resource, operation).FillBody(body)
 	beehiveContext.Send(module, *message)

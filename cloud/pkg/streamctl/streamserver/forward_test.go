@@ -240,3 +240,20 @@ func writeCA(t *testing.T, srv *httptest.Server) string {
 	}
 	return file
 }
+
+// What a server that is not ready waits for is in the error, for the doctor to print.
+func TestNotReady(t *testing.T) {
+	const waits = "rules have not been received yet: Nodes not listed yet: Forbidden"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, waits, http.StatusServiceUnavailable)
+	}))
+	defer srv.Close()
+	c, err := Connect(t.Context(), &rest.Config{}, Options{Server: srv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Ready(t.Context()); err == nil || !strings.HasSuffix(err.Error(), ": "+waits) {
+		t.Errorf("%v", err)
+	}
+}
