@@ -80,9 +80,6 @@ func (n *nodeObjects) set(obj any, there bool) {
 	n.mu.Lock()
 	was, known := n.known[name]
 	n.known[name] = there
-	if known && was != there {
-		klog.InfoS("Node object", "node", name, "deleted", !there)
-	}
 	deleted := known && !was
 	switch {
 	case there && deleted:
@@ -92,6 +89,9 @@ func (n *nodeObjects) set(obj any, there bool) {
 		n.forget()
 	}
 	n.mu.Unlock()
+	if known && was != there {
+		klog.InfoS("Node object", "node", name, "deleted", !there)
+	}
 	n.changed(name)
 }
 
