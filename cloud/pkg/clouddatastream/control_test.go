@@ -178,3 +178,24 @@ func TestReady(t *testing.T) {
 	d.server.setSynced()
 	ready(http.StatusOK, "ok\n")
 }
+
+// Who finds a stream paused is told so, also where nobody watches and the edge therefore says that it is idle.
+func TestPausedSaysSo(t *testing.T) {
+	d := newDoorway(t)
+	d.connect()
+	if err := d.video.Control("pause"); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []tunnel.StreamState{tunnel.Idle, tunnel.Paused} {
+		d.video.setState(d.video.session, &tunnel.State{State: state})
+		if s, _ := d.video.Status(); s.Reason != "Paused" || !strings.Contains(s.Message, "resume") {
+			t.Errorf("%s: %+v", state, s)
+		}
+	}
+	if err := d.video.Control("resume"); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := d.video.Status(); s.Reason != "" || s.Message != "" {
+		t.Errorf("after resume: %+v", s)
+	}
+}

@@ -130,8 +130,11 @@ func (v *VideoSession) Status() (output.Status, <-chan struct{}) {
 	default:
 		s.State, s.Reason, s.Message = string(v.source.State), v.source.Reason, v.source.Message
 	}
-	if v.mode == modeStopped && s.State == string(tunnel.Idle) {
+	switch idle := s.State == string(tunnel.Idle); {
+	case v.mode == modeStopped && idle:
 		s.Reason, s.Message = "Stopped", "stopped through the control API; start it the same way"
+	case v.mode == modePaused && (idle || s.State == string(tunnel.Paused)):
+		s.Reason, s.Message = "Paused", "paused through the control API; resume it the same way"
 	}
 	return s, v.changed
 }

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
 	"github.com/kubeedge/datastream/cloud/pkg/streamctl/target"
 	"github.com/kubeedge/datastream/pkg/apis/streamrules/v1alpha1"
+	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
 // What needs rules, nodes and cameras is in tests/doctor.
@@ -103,6 +105,26 @@ func TestCredentialsUnknown(t *testing.T) {
 		}
 		if c := e.credentials(t.Context()); c.Level != level || c.Code != v1alpha1.ReasonCredentialsUnknown || !strings.Contains(c.Next, "can-i list secrets/camera -n yard") {
 			t.Errorf("%s: %+v", state, c)
+		}
+	}
+}
+
+// A stream that was paused while nobody watched is idle, and shows nothing to who comes: the pause is the cause, not the edge.
+func TestPausedWithoutPicture(t *testing.T) {
+	stream := target.Target{Key: tunnel.StreamKey{Namespace: "yard", Node: "edge-1", Rule: "gate", Path: "/camera"}}
+	waited := &apierrors.StatusError{ErrStatus: metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable, Message: "stream is paused"}}
+	for _, state := range []output.Status{{State: "idle", Reason: "Paused"}, {State: "paused"}} {
+		e := examination{rule: &v1alpha1.StreamRule{ObjectMeta: metav1.ObjectMeta{Namespace: "yard"}}, target: &stream, state: &state, probe: &probe{err: waited}}
+		for check, level := range map[*Check]Level{e.control(t.Context()): Warn, e.picture(t.Context()): Fail} {
+			if check.Level != level || check.Code != "Paused" || check.Next != "kubectl streams resume gate/camera -n yard" {
+				t.Errorf("%s: %+v", state.State, check)
+			}
+		}
+		full := *waited
+		full.ErrStatus.Code, full.ErrStatus.Reason = 429, metav1.StatusReasonTooManyRequests
+		e.probe = &probe{err: &full}
+		if c := e.picture(t.Context()); c.Code != "TooManyViewers" {
+			t.Errorf("%s: %+v", state.State, c)
 		}
 	}
 }

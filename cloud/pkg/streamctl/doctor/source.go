@@ -19,6 +19,7 @@ import (
 
 const (
 	reasonStopped   = "Stopped"
+	reasonPaused    = "Paused"
 	reasonCongested = "Congested"
 )
 
@@ -43,8 +44,8 @@ func (e *examination) control(context.Context) *Check {
 		return nil
 	case reason == reasonStopped:
 		return &Check{checkControl, Fail, reasonStopped, "somebody has stopped it; it stays so, whoever comes, until it is started", e.command("start")}
-	case state == v1alpha1.TargetPaused:
-		return &Check{checkControl, Warn, "Paused", "somebody has paused it: viewers see a frozen picture", e.command("resume")}
+	case state == v1alpha1.TargetPaused || reason == reasonPaused:
+		return &Check{checkControl, Warn, reasonPaused, "somebody has paused it: viewers see a frozen picture, if there was one", e.command("resume")}
 	default:
 		return pass(checkControl, "neither stopped nor paused")
 	}
@@ -193,6 +194,10 @@ func (e *examination) picture(context.Context) *Check {
 
 func (e *examination) noPicture() *Check {
 	c := &Check{checkProbe, Fail, "NoFrames", "a viewer gets no picture", "on node " + e.target.Key.Node + ": journalctl -u edgecore | grep -i datastream"}
+	if state, reason, _ := e.now(); state == v1alpha1.TargetPaused || reason == reasonPaused {
+		// It was paused before there was a picture that could freeze.
+		c.Code, c.Message, c.Next = reasonPaused, c.Message+" of a paused stream", e.command("resume")
+	}
 	if e.probe.err == nil {
 		return c
 	}
