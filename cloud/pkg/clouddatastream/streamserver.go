@@ -19,6 +19,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output"
 	"github.com/kubeedge/datastream/cloud/pkg/clouddatastream/output/player"
@@ -281,12 +282,14 @@ func (s *StreamServer) view(w http.ResponseWriter, r *http.Request, video *Video
 func (s *StreamServer) serveViewer(w http.ResponseWriter, r *http.Request, video *VideoSession, format string) error {
 	leave, err := s.limits.enter(video.key.Node, viewerauth.From(r.Context()).Caller())
 	if err != nil {
+		logRefusal(r, err)
 		s.refuse(w, video, err)
 		return err
 	}
 	defer leave()
 	viewer, detach, err := video.Attach(format)
 	if err != nil {
+		logRefusal(r, err)
 		s.refuse(w, video, err)
 		return err
 	}
@@ -306,6 +309,11 @@ func (s *StreamServer) serveViewer(w http.ResponseWriter, r *http.Request, video
 	}
 	viewer.ServeHTTP(w, r)
 	return nil
+}
+
+// logRefusal tells who was let in by the guard, and then refused.
+func logRefusal(r *http.Request, err error) {
+	klog.V(2).InfoS("Viewer refused", "user", viewerauth.From(r.Context()).User(), "remote", r.RemoteAddr, "path", r.URL.EscapedPath(), "reason", err.Error())
 }
 
 func (s *StreamServer) handlePage(w http.ResponseWriter, r *http.Request) {

@@ -33,7 +33,9 @@ func (g *Guard) serveTicket(w http.ResponseWriter, r *http.Request, a *Access) {
 		return
 	}
 	if wait := g.tickets.Take(a.user.Username, time.Now()); wait > 0 {
-		g.refuseRate(w, "too many tickets for one user", int(wait/time.Second)+1)
+		const why = "too many tickets for one user"
+		a.logRefusal(r, why)
+		g.refuseRate(w, why, int(wait/time.Second)+1)
 		return
 	}
 	var body ticketRequest

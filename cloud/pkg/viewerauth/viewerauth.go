@@ -215,14 +215,18 @@ func (g *Guard) serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 func (g *Guard) identify(w http.ResponseWriter, r *http.Request, a *Access) bool {
 	var err error
 	if a.credential, err = g.credential(r, a.Stream); err != nil {
+		a.logRefusal(r, err.Error())
 		g.refuseUnauthenticated(w, err.Error(), !errors.Is(err, noCredential))
 		return false
 	}
 	a.user, err = a.credential.user(r.Context())
 	switch {
 	case errors.Is(err, errUnauthenticated):
-		g.refuseUnauthenticated(w, "the API server does not know these credentials, or not any more", true)
+		const why = "the API server does not know these credentials, or not any more"
+		a.logRefusal(r, why)
+		g.refuseUnauthenticated(w, why, true)
 	case err != nil:
+		a.logRefusal(r, err.Error())
 		g.refuseError(w, err)
 	}
 	if t, ok := a.credential.(token); ok {
@@ -238,6 +242,7 @@ func (g *Guard) may(w http.ResponseWriter, r *http.Request, a *Access, t target)
 		return true // what is not to be seen is left out
 	}
 	if t.action == control && a.scoped() {
+		a.logRefusal(r, "the ticket is for watching only")
 		g.refuseScope(w)
 		return false
 	}
@@ -245,13 +250,19 @@ func (g *Guard) may(w http.ResponseWriter, r *http.Request, a *Access, t target)
 	yes, err := g.reviews.allowed(r.Context(), a.user, want)
 	switch {
 	case err != nil:
+		a.logRefusal(r, err.Error())
 		g.refuseError(w, err)
 		return false
 	case !yes:
-		klog.V(2).InfoS("Viewer refused", "user", a.user.Username, "remote", r.RemoteAddr, "verb", want.verb, "path", a.url)
+		a.logRefusal(r, "no right to "+want.verb)
 		g.refuseForbidden(w, a.user.Username, want)
 	}
 	return yes
+}
+
+// logRefusal tells who was refused. Why holds no credentials.
+func (a *Access) logRefusal(r *http.Request, why string) {
+	klog.V(2).InfoS("Viewer refused", "user", a.User(), "remote", r.RemoteAddr, "path", a.url, "reason", why)
 }
 
 // scoped says whether the caller came by a ticket that is for watching only, or by a cookie of such a one.

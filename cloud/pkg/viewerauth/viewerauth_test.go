@@ -9,13 +9,17 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"k8s.io/klog/v2"
 )
 
 const camera = "/namespaces/yard/node/edge-1/gate/camera"
@@ -265,5 +269,32 @@ func TestCertificate(t *testing.T) {
 			h.ServeHTTP(w, r)
 			wantStatus(t, w.Result(), c.code, "")
 		})
+	}
+}
+
+// Whoever asks the log who is refused is told, whatever the reason, and sees no credentials.
+func TestRefusalsAreLogged(t *testing.T) {
+	defer klog.CaptureState().Restore()
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	klog.InitFlags(flags)
+	if err := flags.Set("v", "2"); err != nil {
+		t.Fatal(err)
+	}
+	var lines strings.Builder
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.Level(-2)})))
+	a := newAPI("eve get stream yard/gate", "bob get stream yard/other")
+	_, h := newGuard(t, a)
+	for want, field := range map[string]string{
+		`user="" remote=192.0.2.1:1234 path=` + camera + ` reason="no credentials"`:                              "X-Any: x",
+		`user="" remote=192.0.2.1:1234 path=` + camera + ` reason="the API server does not know`:                 bearer("canary"),
+		`user="" remote=192.0.2.1:1234 path=` + camera + ` reason="the Authorization header holds no bearer`:     "Authorization: Basic canary",
+		`user="" remote=192.0.2.1:1234 path=` + camera + ` reason="the cookie is not good: it was not made here`: "Cookie: " + cookieName + "=canary",
+		`user=bob remote=192.0.2.1:1234 path=` + camera + ` reason="no right to get"`:                            bearer("bob"),
+	} {
+		lines.Reset()
+		ask(h, http.MethodGet, camera, "", field)
+		if got := lines.String(); !strings.Contains(got, `msg="Viewer refused" `+want) || strings.Count(got, "\n") != 1 || strings.Contains(got, "canary") {
+			t.Errorf("%s: %s", field, got)
+		}
 	}
 }
