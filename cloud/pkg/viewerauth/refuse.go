@@ -78,10 +78,12 @@ func forbidden(user string, r right) string {
 	if r.verb == "update" {
 		role = operatorRole
 	}
-	subject := "--user=" + quote(user)
+	account, flag := user, "--user="
 	if name, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
-		subject = "--serviceaccount=" + quote(name)
+		account, flag = name, "--serviceaccount="
 	}
+	// A name of its own: the one who was refused before has had this advice too. RBAC's names have neither of these.
+	binding := role + ":" + strings.NewReplacer("/", "-", "%", "-").Replace(account)
 	ns := " -n " + quote(r.namespace)
 	name := resource + "." + group
 	if r.rule != "" {
@@ -91,7 +93,7 @@ func forbidden(user string, r right) string {
 		"allow: kubectl create rolebinding %s --clusterrole=%s %s%s",
 		user, r.verb, resource, r.subresource, r.rule, r.namespace,
 		r.verb, quote(name), r.subresource, ns, as,
-		role, role, subject, ns)
+		quote(binding), role, flag+quote(account), ns)
 }
 
 // quote makes one word of s for a shell: people will paste it, and the URL that it comes from may be anybody's.

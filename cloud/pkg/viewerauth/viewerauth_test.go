@@ -40,7 +40,7 @@ func TestWho(t *testing.T) {
 		{"large token", "Authorization: Bearer " + strings.Repeat("x", maxTokenSize+1), 401, "no bearer token"},
 		{"allowed", bearer("eve"), 200, ""},
 		{"lower case", "Authorization: bearer token-eve", 200, ""},
-		{"another rule", bearer("bob"), 403, "kubectl create rolebinding datastream-viewer --clusterrole=datastream-viewer --user=bob -n yard"},
+		{"another rule", bearer("bob"), 403, "kubectl create rolebinding datastream-viewer:bob --clusterrole=datastream-viewer --user=bob -n yard"},
 		{"subprotocol", protocol, 200, ""},
 		{"bad subprotocol", protocolHeader + ": " + bearerProtocol + "%%", 401, "base64url"},
 		{"empty subprotocol", protocolHeader + ": " + bearerProtocol, 401, "base64url"},
@@ -212,6 +212,19 @@ func TestRemembers(t *testing.T) {
 		time.Sleep(yesTTL)
 		wantStatus(t, ask(h, http.MethodGet, camera, "", bearer("eve")), 403, "")
 	})
+}
+
+// The advice of one user works beside that of another: each names a binding of its own, with a name that RBAC takes.
+func TestAdviceNamesABinding(t *testing.T) {
+	for user, want := range map[string]string{
+		"bob":                          "rolebinding datastream-viewer:bob --clusterrole=datastream-viewer --user=bob -n yard",
+		"system:serviceaccount:yard:a": "rolebinding datastream-viewer:yard:a --clusterrole=datastream-viewer --serviceaccount=yard:a -n yard",
+		"https://id/50%#b":             "rolebinding 'datastream-viewer:https:--id-50-#b' --clusterrole=datastream-viewer --user='https://id/50%#b' -n yard",
+	} {
+		if got := forbidden(user, right{verb: "get", subresource: "stream", namespace: "yard", rule: "gate"}); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %s", user, got)
+		}
+	}
 }
 
 func TestQuote(t *testing.T) {

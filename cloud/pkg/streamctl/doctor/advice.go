@@ -14,14 +14,16 @@ import (
 
 // bindRole is how somebody who may gives the caller a role.
 func (d *Doctor) bindRole(role, namespace string) string {
-	who := "--user=" + d.user
-	if account, ok := strings.CutPrefix(d.user, "system:serviceaccount:"); ok {
-		who = "--serviceaccount=" + account
+	account, flag := d.user, "--user="
+	if name, ok := strings.CutPrefix(d.user, "system:serviceaccount:"); ok {
+		account, flag = name, "--serviceaccount="
 	}
+	// A name of its own, as others may have a binding to that role. RBAC's names have neither of these.
+	binding := role + ":" + strings.NewReplacer("/", "-", "%", "-").Replace(account)
 	if namespace == "" {
-		return fmt.Sprintf("kubectl create clusterrolebinding %s --clusterrole=%s %s", role, role, who)
+		return fmt.Sprintf("kubectl create clusterrolebinding %s --clusterrole=%s %s%s", binding, role, flag, account)
 	}
-	return fmt.Sprintf("kubectl -n %s create rolebinding %s --clusterrole=%s %s", namespace, role, role, who)
+	return fmt.Sprintf("kubectl -n %s create rolebinding %s --clusterrole=%s %s%s", namespace, binding, role, flag, account)
 }
 
 // makeSecret replaces the Secret of a camera. A Secret's type cannot be changed, so it is made anew.

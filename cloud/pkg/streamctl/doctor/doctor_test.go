@@ -92,6 +92,18 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
+func TestBindRole(t *testing.T) {
+	for user, want := range map[string]string{
+		"bob":                          "kubectl -n yard create rolebinding viewer:bob --clusterrole=viewer --user=bob",
+		"system:serviceaccount:yard:a": "kubectl -n yard create rolebinding viewer:yard:a --clusterrole=viewer --serviceaccount=yard:a",
+		"https://id/#b":                "kubectl -n yard create rolebinding viewer:https:--id-#b --clusterrole=viewer --user=https://id/#b",
+	} {
+		if got := (&Doctor{user: user}).bindRole("viewer", "yard"); got != want {
+			t.Errorf("%s: %s", user, got)
+		}
+	}
+}
+
 func TestRedact(t *testing.T) {
 	for url, want := range map[string]string{
 		"rtsp://admin:canary@192.0.2.1/stream": "rtsp://…@192.0.2.1/stream", "rtsp://192.0.2.1/stream": "rtsp://192.0.2.1/stream", "%": "(a URL that cannot be parsed)",
