@@ -234,7 +234,7 @@ func TestQuote(t *testing.T) {
 		"":                          "''",
 		"$(rm -rf ~)":               "'$(rm -rf ~)'",
 		"a'b":                       `'a'\''b'`,
-		"a\nb\x1b":                  "'a?b?'",
+		"a\nb\x1b\u009b2J":          "'a?b??2J'",
 	} {
 		if got := quote(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
