@@ -5,10 +5,14 @@ package edgedatastream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -196,26 +200,49 @@ func (c *channel) write(ctx context.Context, conn *tunnel.Conn) error {
 	}
 }
 
-// transitions logs when a tunnel comes and goes, but not each failed try.
+// transitions logs when a tunnel comes and goes, but not each failed try: of each kind of failure the first one. Why a tunnel does not come
+// back is mostly something else than why it has ended.
 type transitions struct {
 	klog.Logger
-	down   bool
-	status int // of the last refusal
+	up   bool
+	said map[string]bool // kinds, since it was up
 }
 
 func (t *transitions) connected() {
-	t.down, t.status = false, 0
+	t.up, t.said = true, nil
 	t.Info("Tunnel connected")
 }
 
 func (t *transitions) failed(err error) {
-	status := 0
+	kind := failureKind(err)
+	if t.up {
+		t.up, kind = false, "ended"
+	}
+	if t.said[kind] {
+		return
+	}
+	if t.said == nil {
+		t.said = make(map[string]bool)
+	}
+	t.said[kind] = true
+	t.Info("Tunnel is down, it is dialled again", "err", err)
+}
+
+// failureKind is what failures to dial have in common that one thing must be done about. Their texts differ by ports.
+func failureKind(err error) string {
 	var refused *refusedError
-	if errors.As(err, &refused) {
-		status = refused.status
+	var untrusted *tls.CertificateVerificationError
+	var alert *net.OpError // crypto/tls has no type for it
+	switch {
+	case errors.As(err, &refused):
+		return strconv.Itoa(refused.status)
+	case errors.Is(err, errUnanswered):
+		return "no answer"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens"
+	case errors.As(err, &untrusted), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
+		return "TLS"
+	default:
+		return "other"
 	}
-	if !t.down || t.status != status {
-		t.Info("Tunnel is down, it is dialled again", "err", err)
-	}
-	t.down, t.status = true, status
 }
