@@ -175,7 +175,10 @@ func (a *Agent) run(ctx context.Context, as *assignment.Assignment) {
 		}
 		targets[key] = t
 	}
-	a.revision.Store(&as.Revision)
+	level := klog.Level(0)
+	if running := a.revision.Swap(&as.Revision); running != nil && *running == as.Revision {
+		level = 2 // the cloud has sent it again, since it has not heard that it runs
+	}
 	a.stopOthers(targets)
 	for key, t := range targets {
 		if c := a.channels[key]; c != nil {
@@ -186,7 +189,7 @@ func (a *Agent) run(ctx context.Context, as *assignment.Assignment) {
 		}
 		a.start(ctx, key, t)
 	}
-	klog.InfoS("Assignment runs", "revision", as.Revision, "targets", len(targets))
+	klog.V(level).InfoS("Assignment runs", "revision", as.Revision, "targets", len(targets))
 }
 
 // stopOthers ends the channels of targets that are gone or go by another protocol, and waits for them.

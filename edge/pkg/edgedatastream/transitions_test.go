@@ -23,6 +23,7 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/klog/v2"
 
+	"github.com/kubeedge/datastream/pkg/assignment"
 	"github.com/kubeedge/datastream/pkg/tunnel"
 	"github.com/kubeedge/datastream/tests/pki"
 )
@@ -103,4 +104,16 @@ func certificateRejected(t *testing.T) error {
 		t.Fatal(err)
 	}
 	return err
+}
+
+// An assignment that the cloud sends again and again, since it does not hear that it runs, is no news.
+func TestAssignmentIsLoggedOnce(t *testing.T) {
+	lines := logLines(t)
+	a := new(Agent)
+	for _, revision := range []string{"1", "1", "2", "2", "1"} {
+		a.run(t.Context(), &assignment.Assignment{Node: testNode, Revision: revision})
+	}
+	if n := strings.Count(lines.String(), "Assignment runs"); n != 3 {
+		t.Errorf("%d lines, want 3: %s", n, lines)
+	}
 }
