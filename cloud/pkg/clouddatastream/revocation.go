@@ -6,10 +6,13 @@ package clouddatastream
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -133,6 +136,9 @@ func parseRevocations(content []byte, authorities []*x509.Certificate) (*revocat
 		if !signedByOne(list, authorities) {
 			return nil, fmt.Errorf("the list of %.128q is not signed by the CA of nodes", list.Issuer.String())
 		}
+		if isDelta(list) {
+			return nil, errors.New("it is a delta list, which names only what has changed: take the complete one")
+		}
 		for _, e := range list.RevokedCertificateEntries {
 			out.serials[revokedSerial{string(list.RawIssuer), string(e.SerialNumber.Bytes())}] = struct{}{}
 		}
@@ -141,6 +147,14 @@ func parseRevocations(content []byte, authorities []*x509.Certificate) (*revocat
 		}
 	}
 	return out, nil
+}
+
+// deltaIndicatorOID is that of the extension that makes a list a delta (RFC 5280, 5.2.4).
+var deltaIndicatorOID = asn1.ObjectIdentifier{2, 5, 29, 27}
+
+// isDelta says whether there is more revoked than the list names. crypto/x509 leaves it to its caller to look.
+func isDelta(list *x509.RevocationList) bool {
+	return slices.ContainsFunc(list.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(deltaIndicatorOID) })
 }
 
 // signedByOne is RevocationList.CheckSignatureFrom, except that a CA need not have the usage cRLSign: KubeEdge's has not.

@@ -4,10 +4,16 @@
 package clouddatastream
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,5 +206,38 @@ func TestRevocationsOfOpenSSL(t *testing.T) {
 	}
 	if _, revoked := list.serials[revokedSerial{string(ca[0].RawSubject), "\x05\x5a\xa0\x10\x20\x30\x40\x50\x60"}]; !revoked || len(list.serials) != 1 {
 		t.Errorf("revoked are %q", list.serials)
+	}
+}
+
+// A delta names what was revoked since a complete list. Taken for one, it would let in whom that has revoked.
+func TestDeltaOfRevocations(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err == nil {
+		ca, err = x509.ParseCertificate(der)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := asn1.Marshal(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := &x509.RevocationList{Number: big.NewInt(2), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour)}
+	for _, delta := range []bool{false, true} {
+		if delta {
+			list.ExtraExtensions = []pkix.Extension{{Id: deltaIndicatorOID, Critical: true, Value: base}}
+		}
+		content, err := x509.CreateRevocationList(rand.Reader, list, ca, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseRevocations(content, []*x509.Certificate{ca}); (err != nil) != delta {
+			t.Errorf("delta %t: %v", delta, err)
+		}
 	}
 }
