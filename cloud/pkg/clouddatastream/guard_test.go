@@ -67,3 +67,31 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		}
 	}
 }
+
+// The page's cookie crosses no network in clear where viewers have TLS, be it a proxy's.
+func TestPageCookieIsSecure(t *testing.T) {
+	d := newDoorway(t)
+	d.server.reviewer = everybody{}
+	d.server.cfg.Authentication = v1alpha1.AuthenticationKubernetes
+	for forwarded, secure := range map[string]bool{"": false, "http": false, "https": true, "HTTPS, http": true, "http, https": false} {
+		d.server.cfg.CertFile = ""
+		door, _, err := d.server.door()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, certificate := range []string{"", "viewers.crt"} {
+			d.server.cfg.CertFile = certificate
+			r := httptest.NewRequest(http.MethodGet, doorwayURL, nil)
+			r.Header.Set("Accept", "text/html")
+			r.Header.Set("Authorization", "Bearer x")
+			r.Host = "localhost"
+			r.Header.Set("X-Forwarded-Proto", forwarded)
+			w := httptest.NewRecorder()
+			door.ServeHTTP(w, r)
+			cookies := w.Result().Cookies()
+			if len(cookies) != 1 || cookies[0].Secure != (secure || certificate != "") {
+				t.Errorf("%q, certificate %q: %d, %v", forwarded, certificate, w.Code, cookies)
+			}
+		}
+	}
+}

@@ -317,7 +317,7 @@ func logRefusal(r *http.Request, err error) {
 }
 
 func (s *StreamServer) handlePage(w http.ResponseWriter, r *http.Request) {
-	if err := viewerauth.From(r.Context()).SetCookie(w, s.cfg.CertFile != ""); err != nil {
+	if err := viewerauth.From(r.Context()).SetCookie(w, s.cfg.CertFile != "" || behindTLS(r)); err != nil {
 		writeStatus(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
 		return
 	}
@@ -326,4 +326,10 @@ func (s *StreamServer) handlePage(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", player.ContentSecurityPolicy+"; "+frameAncestors(s.cfg.AllowedOrigins))
 	_, _ = w.Write(player.Page())
+}
+
+// behindTLS says whether a proxy has taken the request by TLS. Who only claims so gets a cookie that is of less use.
+func behindTLS(r *http.Request) bool {
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",") // the viewer's own hop, of several
+	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
