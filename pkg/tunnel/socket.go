@@ -46,8 +46,11 @@ type TCPInfo struct {
 	Unacked uint32
 	// LastAck is how long ago the peer's newest acknowledgement came.
 	LastAck time.Duration
-	// Retransmits is the number of segments that were sent again since the connection began.
-	Retransmits uint32
+	// LastData is how long ago the newest bytes from the peer came, read or not.
+	LastData time.Duration
+	// Retransmits is the number of segments that were sent again since the connection began, Needless that of segments which the
+	// peer says it had twice (DSACK, RFC 2883): they were not lost, only late.
+	Retransmits, Needless uint32
 }
 
 // tcpConn finds the TCP connection below TLS and other wrappers that have a NetConn method.

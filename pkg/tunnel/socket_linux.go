@@ -71,7 +71,8 @@ func SocketInfo(c net.Conn) (TCPInfo, error) {
 		}
 		info = TCPInfo{
 			RTT: microseconds(raw.Rtt), MinRTT: microseconds(raw.Min_rtt), Unacked: raw.Unacked,
-			LastAck: time.Duration(raw.Last_ack_recv) * time.Millisecond, Retransmits: raw.Total_retrans,
+			LastAck: milliseconds(raw.Last_ack_recv), LastData: milliseconds(raw.Last_data_recv),
+			Retransmits: raw.Total_retrans, Needless: raw.Dsack_dups,
 		}
 		return nil
 	})
@@ -79,6 +80,8 @@ func SocketInfo(c net.Conn) (TCPInfo, error) {
 }
 
 func microseconds(n uint32) time.Duration { return time.Duration(n) * time.Microsecond }
+
+func milliseconds(n uint32) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func control(c net.Conn, f func(fd int) error) error {
 	tcp, ok := tcpConn(c)

@@ -76,7 +76,8 @@ func TestSocketInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.RTT <= 0 || info.RTT > time.Minute || info.MinRTT > info.RTT*10 || info.Unacked != 0 || info.LastAck > time.Minute {
+	if info.RTT <= 0 || info.RTT > time.Minute || info.MinRTT > info.RTT*10 || info.Unacked != 0 || info.LastAck > time.Minute ||
+		info.LastData > time.Minute || info.Needless > info.Retransmits {
 		t.Errorf("%+v", info)
 	}
 }

@@ -170,7 +170,9 @@ func (c *channel) read(ctx context.Context, conn *tunnel.Conn) error {
 		case *tunnel.Ack:
 			if c.config.Congestion.Enable {
 				if info, err := socket.sample(time.Now()); err == nil {
-					socket.lossy(c.sampled(congestion.Sample{RTT: info.RTT, MinRTT: info.MinRTT, Retransmits: info.Retransmits}))
+					socket.lossy(c.sampled(congestion.Sample{
+						RTT: info.RTT, MinRTT: info.MinRTT, Unread: info.LastData, Retransmits: info.Retransmits, Needless: info.Needless,
+					}))
 				}
 			}
 			socket.pace(c.ack(m))

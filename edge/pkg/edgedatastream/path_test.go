@@ -57,14 +57,18 @@ func (s *sim) run(t *testing.T, d time.Duration) {
 		for n := range s.cameras { // none is always the first
 			c := s.cameras[(n+s.step)%len(s.cameras)]
 			c.now = time.Unix(0, 0).Add(time.Duration(s.step) * time.Millisecond)
-			c.shoot()
-			if in := c.write(s.limit - s.queued); in > 0 {
+			awake := !c.starved.sleeps(s.step)
+			if awake {
+				c.shoot()
+			}
+			if in := c.starved.write(c, awake, s.limit-s.queued); in > 0 {
 				s.router = append(s.router, simBytes{camera: c, n: in})
 				s.queued += in
 			}
 		}
 		s.forward()
 		for _, c := range s.cameras {
+			c.starved.sample(s)
 			c.arrive(t)
 			c.acknowledge(s.step, s.delay)
 		}
@@ -91,6 +95,7 @@ func (s *sim) forward() {
 type simCamera struct {
 	queue   *sendQueue
 	control *congestion.Controller
+	starved simStarved
 	on      bool
 
 	frame, key int // bytes
@@ -164,11 +169,16 @@ func (c *simCamera) shoot() {
 	}
 }
 
-// write returns how many bytes the kernel takes in a step.
+// write returns how many bytes leave in a step.
 func (c *simCamera) write(room float64) float64 {
 	if r := c.control.PacingRate(); c.on && r > 0 {
 		room = min(room, r/1000)
 	}
+	return c.take(room)
+}
+
+// take returns how many bytes the kernel takes, of those that it has room for.
+func (c *simCamera) take(room float64) float64 {
 	in := 0.0
 	for in < room {
 		if c.writing <= 0 {
@@ -229,8 +239,18 @@ func (c *simCamera) acknowledge(step, delay int) {
 		c.lastAck, c.acked = step, c.arrived
 		c.acks = append(c.acks, simAck{at: step + delay, received: step, bytes: c.arrived})
 	}
+	if c.starved.sleeps(step) {
+		return
+	}
+	newest := 0
+	for _, a := range c.acks {
+		if a.at <= step {
+			newest = a.at
+		}
+	}
 	for len(c.acks) > 0 && c.acks[0].at <= step {
 		a := c.acks[0]
+		c.starved.look(c, delay, step-newest)
 		c.acks = c.acks[1:]
 		c.control.Acked(c.now, uint64(a.bytes+0.5), time.Unix(1000, 0).Add(time.Duration(a.received)*time.Millisecond))
 	}

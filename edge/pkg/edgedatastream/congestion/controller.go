@@ -9,6 +9,8 @@
 // at that speed, and a little more: so the path stays full, a path that becomes faster is found to be, and a
 // router's deep buffer stays empty. The little more is in part a constant, which makes tunnels that share a path
 // converge to equal shares (as in FAST TCP: Wei, Jin, Low, Hegde, 2006).
+//
+// A machine that is too busy to read acknowledgements is not taken for a slow path: see lateness.
 package congestion
 
 import (
@@ -76,6 +78,7 @@ type Controller struct {
 	draining    bool
 	queueing    time.Duration
 	loss        loss
+	late        lateness
 	marks       []mark  // units under way
 	points      []point // acknowledgements, the oldest first
 	queuedSince time.Time
@@ -118,8 +121,9 @@ func (c *Controller) Acked(now time.Time, bytes uint64, received time.Time) {
 		return // not of this tunnel, or of a confused peer
 	}
 	c.acked, c.ackedAt = bytes, now
-	c.measureRTT(now)
-	c.measureRate(point{bytes: bytes, received: received, at: now})
+	came := now.Add(-c.late.unread) // the path's time ended then
+	c.measureRTT(came)
+	c.measureRate(point{bytes: bytes, received: received, at: came})
 }
 
 func (c *Controller) measureRTT(now time.Time) {
@@ -172,7 +176,9 @@ func (c *Controller) addRTT(now time.Time, m mark) time.Duration {
 func (c *Controller) measureRate(p point) {
 	if n := len(c.points); n > 0 {
 		last := c.points[n-1]
-		if drift := p.received.Sub(last.received) - p.at.Sub(last.at); drift.Abs() > clockSlack {
+		drift := p.received.Sub(last.received) - p.at.Sub(last.at)
+		waited := c.late.starved() && p.received.Sub(last.received) > lateAfter // for us
+		if waited || drift.Abs() > clockSlack {
 			c.points = c.points[:0]
 		}
 	}
@@ -246,8 +252,8 @@ func (c *Controller) Window() int {
 	if c.draining && !c.loss.present { // a path that loses packets by itself has no queue to drain
 		return c.drained()
 	}
-	rtt := c.RTT()
-	hold := rtt + max(c.Backlog, rtt/2)
+	turn := c.RTT() + c.late.usual
+	hold := turn + max(c.Backlog, turn/2)
 	window := minWindow + int(c.rate*hold.Seconds())
 	if c.loss.present {
 		return max(window, lossWindow)
@@ -295,9 +301,9 @@ func (c *Controller) Delay(now time.Time, bytes int) time.Duration {
 	if rate == 0 {
 		return 0
 	}
-	// Of what is not acknowledged a round trip's worth is on its way or has its acknowledgement on the way back.
+	// Of what is not acknowledged a round trip's worth is on its way or has its acknowledgement on the way back, or unread.
 	rtt := c.RTT().Seconds()
-	queued := max(float64(c.InFlight())-rate*rtt, 0)
+	queued := max(float64(c.InFlight())-rate*(rtt+c.late.usual.Seconds()), 0)
 	if c.loss.present {
 		queued = min(queued, lossBacklog)
 	}
@@ -307,7 +313,7 @@ func (c *Controller) Delay(now time.Time, bytes int) time.Duration {
 
 // PacingRate is how fast bytes should leave, in bytes per second; 0 is no limit.
 func (c *Controller) PacingRate() float64 {
-	if c.rate == 0 || c.loss.present {
+	if c.rate == 0 || c.loss.present || c.late.starved() {
 		return 0
 	}
 	pace := c.rate * pacingUp

@@ -47,7 +47,10 @@ func FuzzController(f *testing.F) {
 			case 7: // an acknowledgement that says nothing new, of any time
 				tr.Acked(tr.now, tr.bytes, time.UnixMicro(number))
 			case 8:
-				tr.Sampled(tr.now, Sample{RTT: time.Duration(number >> 32), MinRTT: time.Duration(uint32(number)), Retransmits: uint32(number >> 16)})
+				tr.Sampled(tr.now, Sample{
+					RTT: time.Duration(number >> 32), MinRTT: time.Duration(uint32(number)), Unread: time.Duration(uint16(number)) * ms,
+					Retransmits: uint32(number >> 16), Needless: uint32(number >> 24),
+				})
 			}
 			events = events[9:]
 			tr.invariants()
@@ -101,7 +104,7 @@ func (t *trace) calm() {
 	for step := range 30000 {
 		t.now = begin.Add(time.Duration(step) * ms)
 		if step%1000 == 0 && !t.loss.sampledAt.IsZero() {
-			t.Sampled(t.now, Sample{RTT: 45 * ms, MinRTT: 40 * ms, Retransmits: t.loss.retransmits})
+			t.Sampled(t.now, Sample{RTT: 45 * ms, MinRTT: 40 * ms, Retransmits: t.loss.lost})
 		}
 		if step%20 == 0 {
 			waiting += 5000

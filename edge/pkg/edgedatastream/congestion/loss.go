@@ -21,22 +21,31 @@ const (
 type Sample struct {
 	// RTT is the smoothed round-trip time, MinRTT the shortest.
 	RTT, MinRTT time.Duration
-	// Retransmits counts segments that were sent again since the connection began.
-	Retransmits uint32
+	// Unread is for how long the newest acknowledgement of the cloud had been there when it was read.
+	Unread time.Duration
+	// Retransmits counts segments that were sent again since the connection began, Needless those of them that had not been
+	// lost: TCP sends again what is not acknowledged in time, and a busy machine acknowledges late.
+	Retransmits, Needless uint32
 }
+
+// lost is how many segments were lost since the connection began.
+func (s Sample) lost() uint32 { return s.Retransmits - min(s.Needless, s.Retransmits) }
 
 // loss tells a path that loses packets by itself from one that drops them because it is full: the latter queues.
 type loss struct {
-	retransmits uint32
-	seen        time.Time
-	present     bool
-	since       time.Time
-	sampledAt   time.Time
-	queueing    time.Duration
+	lost      uint32    // the most that there were; that one was needless shows a round trip later
+	seen      time.Time // when there last were more
+	present   bool
+	since     time.Time
+	sampledAt time.Time
+	queueing  time.Duration
 }
 
-// Sampled takes note of what the kernel knows.
-func (c *Controller) Sampled(now time.Time, s Sample) { c.loss.sampled(now, s) }
+// Sampled takes note of what the kernel knows when an acknowledgement was read, before Acked says what that was.
+func (c *Controller) Sampled(now time.Time, s Sample) {
+	c.loss.sampled(now, s)
+	c.late.sampled(now, s.Unread)
+}
 
 // Lossy is for how long the path has been losing packets though it does not queue.
 func (c *Controller) Lossy(now time.Time) time.Duration {
@@ -48,10 +57,10 @@ func (c *Controller) Lossy(now time.Time) time.Duration {
 
 func (l *loss) sampled(now time.Time, s Sample) {
 	if now.Sub(l.sampledAt) > lossMemory { // an outage: what was sent again for it says nothing about losses
-		*l = loss{retransmits: s.Retransmits}
+		*l = loss{lost: s.lost()}
 	}
-	if s.Retransmits != l.retransmits {
-		l.retransmits, l.seen = s.Retransmits, now
+	if n := s.lost(); n > l.lost {
+		l.lost, l.seen = n, now
 	}
 	l.sampledAt, l.queueing = now, max(s.RTT-s.MinRTT, 0)
 	was := l.present

@@ -63,6 +63,33 @@ func TestLossy(t *testing.T) {
 	expectLossy(time.Second)
 }
 
+// What is sent again in vain was not lost. That shows a round trip after it was sent again.
+func TestNeedlessRetransmits(t *testing.T) {
+	tr := newTrace(t)
+	sample := func(retransmits, needless uint32) {
+		tr.wait(500 * ms)
+		tr.Sampled(tr.now, Sample{RTT: 60 * ms, MinRTT: 50 * ms, Retransmits: retransmits, Needless: needless})
+	}
+	sample(2, 2)
+	for n := uint32(2); n < 20; n++ {
+		sample(n, n)
+	}
+	expect(tr, "time of losses", tr.Lossy(tr.now), 0)
+	sample(20, 19) // this could be one
+	expect(tr, "losses", tr.loss.present, true)
+	for n := uint32(20); n < 30; n++ {
+		sample(n, n)
+		sample(n+1, n)
+	}
+	expect(tr, "losses", tr.loss.present, false)
+	sample(32, 30)
+	expect(tr, "losses", tr.loss.present, true)
+	sample(32, 40) // what the network doubles is no retransmission
+	tr.wait(2 * time.Second)
+	sample(32, 40)
+	expect(tr, "losses", tr.loss.present, false)
+}
+
 // Where the kernel says how long packets queue, that counts, but for what it cannot see.
 func TestKernelQueueing(t *testing.T) {
 	tr := newTrace(t)
