@@ -18,6 +18,7 @@ const (
 	pathFree       = "free"
 	pathQueueing   = "queueing"
 	pathStalled    = "stalled"
+	pathStarved    = "starved"
 )
 
 // streamCollector reports what the streams are, by asking them when it is asked.
@@ -65,7 +66,7 @@ func (c *streamCollector) Collect(ch chan<- prometheus.Metric) {
 	states := map[string]int{
 		string(tunnel.Idle): 0, string(tunnel.Connecting): 0, string(tunnel.Streaming): 0, string(tunnel.Paused): 0, string(tunnel.Failed): 0,
 	}
-	paths := map[string]int{pathUnmeasured: 0, pathFree: 0, pathQueueing: 0, pathStalled: 0}
+	paths := map[string]int{pathUnmeasured: 0, pathFree: 0, pathQueueing: 0, pathStalled: 0, pathStarved: 0}
 	inflight, gop := 0, 0
 	now := time.Now()
 	for _, s := range c.list() {
@@ -120,6 +121,8 @@ func (s *stream) figures(now time.Time) figures {
 		f.path = pathUnmeasured
 	case s.path.Stalled(now):
 		f.path = pathStalled
+	case s.path.Starved(now):
+		f.path = pathStarved
 	case s.path.Queueing() > queueFree:
 		f.path = pathQueueing
 	default:

@@ -311,6 +311,11 @@ func (c *Controller) Delay(now time.Time, bytes int) time.Duration {
 	return time.Duration(min(seconds, math.MaxInt64/2/float64(time.Second)) * float64(time.Second))
 }
 
+// Starved says whether acknowledgements are read late since this program waits for processor time.
+func (c *Controller) Starved(now time.Time) bool {
+	return c.late.starved() && now.Sub(c.late.at) <= lateMemory
+}
+
 // PacingRate is how fast bytes should leave, in bytes per second; 0 is no limit.
 func (c *Controller) PacingRate() float64 {
 	if c.rate == 0 || c.loss.present || c.late.starved() {

@@ -40,6 +40,9 @@ func TestStarved(t *testing.T) {
 	expectLate := func(want time.Duration) {
 		t.Helper()
 		expect(tr, "lateness", tr.lateness(), want)
+		if tr.Starved(tr.now) != (want > 0) || tr.Starved(tr.now.Add(lateMemory+ms)) {
+			t.Errorf("starved: %v, and %v when nothing has come since", tr.Starved(tr.now), tr.Starved(tr.now.Add(lateMemory+ms)))
+		}
 		if want > 0 {
 			expect(tr, "pacing rate", tr.PacingRate(), 0)
 		} else {
