@@ -51,7 +51,7 @@ func newControl(t *tool, a action) *cobra.Command {
 					refused = true
 					continue
 				}
-				fmt.Fprintf(t.Out, "%s on %s: the node is asked to %s; it is %s\n", s, s.Key.Node, verb(answer.Desired), answer.State)
+				fmt.Fprintf(t.Out, "%s on %s: %s; it is %s\n", s, s.Key.Node, outcome(a.name, answer.Desired), answer.State)
 			}
 			if refused {
 				return errSilent
@@ -61,10 +61,14 @@ func newControl(t *tool, a action) *cobra.Command {
 	}
 }
 
-// verb is what an action is in a sentence.
-func verb(a tunnel.Action) string {
-	if a == tunnel.Stop {
-		return "stop, or not to start while nobody watches"
+// outcome says what the node is asked for after an action.
+func outcome(action string, desired tunnel.Action) string {
+	switch {
+	case desired != tunnel.Stop:
+		return "the node is asked to " + string(desired)
+	case action == string(tunnel.Pause):
+		return "nobody watches it now, and who comes finds it paused"
+	default:
+		return "the node is asked to stop, or not to start while nobody watches"
 	}
-	return string(a)
 }
